@@ -1,0 +1,156 @@
+"""Everything that a run can be told: typed, validated, with the only defaults."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from configs.base import Section
+
+STRIDE = 32
+"""The coarsest stride of the generators, in pixels: window origins lie on this grid."""
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Angle = Annotated[float, Field(ge=0, lt=360)]
+BlurLength = Annotated[float, Field(ge=1, le=64)]
+
+
+class Stretch(Section):
+    """A fixed linear stretch to the 8-bit rendering: low -> 0, high -> 255."""
+
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Stretch":
+        if not self.low < self.high:
+            raise ValueError(f"stretch needs low < high, got low={self.low}, high={self.high}")
+        return self
+
+
+class InputConfig(Section):
+    """Which scenes are read, and the labels that belong to them.
+
+    `labels` is a GeoJSON or GeoParquet file, or a folder with one YOLO `.txt` per picture.
+    `label_names` names the class numbers of YOLO files; `label_classes` maps a label's class to
+    the detector's (a class that is in neither is an error), and `label_field` is the property that
+    holds the class.
+    """
+
+    scenes: tuple[str, ...] = ()
+    labels: Path | None = None
+    label_field: str = "class"
+    label_names: tuple[str, ...] = ()
+    label_classes: dict[str, str] = Field(default_factory=dict)
+
+
+class BlurConfig(Section):
+    """Synthetic motion blur of sharp scenes, for evaluation: every length with every angle.
+
+    Lengths in pixels; angles in degrees counter-clockwise from the direction of growing columns.
+    `read_noise` and `shot_noise` are standard deviations in linear light, full scale 1; shot noise
+    is the deviation at full scale and grows with the square root of the light.
+    """
+
+    lengths: tuple[BlurLength, ...] = ()
+    angles: tuple[Angle, ...] = (0.0,)
+    read_noise: Annotated[float, Field(ge=0, le=0.1)] = 0.001
+    shot_noise: Annotated[float, Field(ge=0, le=0.1)] = 0.003
+    seed: int = 0
+
+
+class ReadConfig(Section):
+    """How scenes are cut into windows and rendered to 8-bit RGB.
+
+    `core` and `halo` in pixels, multiples of 32. `bands` are one or three band numbers from 1;
+    without them red, green, blue by colour interpretation, else the first three, else grey.
+    """
+
+    core: Annotated[int, Field(ge=64, le=8192, multiple_of=STRIDE)] = 512
+    halo: Annotated[int, Field(ge=0, le=1024, multiple_of=STRIDE)] = 64
+    bands: tuple[int, ...] | None = None
+    stretch: Stretch | None = None
+    blur: BlurConfig = BlurConfig()
+
+    @field_validator("bands")
+    @classmethod
+    def _one_or_three(cls, bands: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if bands is not None and (len(bands) not in (1, 3) or min(bands) < 1):
+            raise ValueError(f"bands must be one or three numbers from 1, got {list(bands)}")
+        return bands
+
+
+class DeblurConfig(Section):
+    """The generator: shipped weights by name or a file, and how it is run."""
+
+    weights: str = "deblur_dsc"
+    sha256: str | None = None
+    normalisation: Literal["frozen", "per_image"] = "frozen"
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+
+class DetectConfig(Section):
+    """The detector, and the operating point that all arms share.
+
+    `score_threshold` is the operating point; `score_floor` is where detections start to exist (for
+    average precision). `trust` allows an unpinned pickle (`.pt`): it can run code.
+    """
+
+    weights: str = "vehicles_yolo"
+    sha256: str | None = None
+    trust: bool = False
+    names: tuple[str, ...] | None = None
+    device: str = "cpu"
+    score_threshold: Fraction = 0.25
+    score_floor: Fraction = 0.01
+    nms_iou: Fraction = 0.5
+    max_detections: Annotated[int, Field(ge=1)] = 1000
+
+    @model_validator(mode="after")
+    def _floor_below_threshold(self) -> "DetectConfig":
+        if self.score_floor > self.score_threshold:
+            raise ValueError(
+                "score_floor must not exceed score_threshold, "
+                f"got {self.score_floor} > {self.score_threshold}"
+            )
+        return self
+
+
+class MeasureConfig(Section):
+    """How detections meet labels: the intersection over union from which a box counts as found."""
+
+    iou: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+
+class ReportConfig(Section):
+    """What is written: parts per table, CRS of the geometries, and from which score.
+
+    `crs` is `scene` (each scene's own; one set of parts per CRS) or an authority code such as
+    `EPSG:4326`. Without `min_score` detections are written from the operating point up.
+    """
+
+    shards: Annotated[int, Field(ge=1, le=4096)] = 1
+    crs: str = "scene"
+    min_score: Fraction | None = None
+
+
+class EngineConfig(Section):
+    """How the local engine works: processes, and tiles per batch."""
+
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    batch_size: Annotated[int, Field(ge=1, le=256)] = 4
+
+
+class RunConfig(Section):
+    """One run of the main job."""
+
+    input: InputConfig = InputConfig()
+    read: ReadConfig = ReadConfig()
+    deblur: DeblurConfig = DeblurConfig()
+    detect: DetectConfig = DetectConfig()
+    measure: MeasureConfig = MeasureConfig()
+    report: ReportConfig = ReportConfig()
+    engine: EngineConfig = EngineConfig()
+    output: Path = Path("out/run")
+    max_rejected: Fraction = 0.01

@@ -1,0 +1,1 @@
+"""Networks: arrays in, arrays out; nothing here knows tiles, Beam or configuration."""

@@ -1,0 +1,52 @@
+"""The distribution aerial-deblur: five packages, one command."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="aerial-deblur",
+    version="0.1.0",
+    description="What did deblurring do to detection, where, and can I trust that number?",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="AGPL-3.0-or-later",
+    license_files=["LICENSE", "NOTICE"],
+    python_requires=">=3.11",
+    packages=find_packages(
+        include=[
+            f"{package}{rest}"
+            for package in ("pipeline", "transforms", "models", "configs")
+            for rest in ("", ".*")
+        ]
+    ),
+    package_data={"configs": ["*.yaml"], "models": ["weights/*.safetensors", "weights/*.md"]},
+    install_requires=[
+        "apache-beam==2.77.0",
+        "numpy>=2.0",
+        "opencv-python>=4.10",
+        "pyarrow>=18",
+        "pydantic>=2.8",
+        "pyproj>=3.6",
+        "pyyaml>=6.0",
+        "rasterio>=1.4",
+        "rich>=13",
+        "safetensors>=0.4",
+        "shapely>=2.0",
+        "torch>=2.5",
+        "ultralytics>=8.3.100",
+    ],
+    extras_require={
+        "test": [
+            "duckdb>=1.1",
+            "hypothesis>=6.100",
+            "mypy>=1.13",
+            "pycocotools>=2.0.8",
+            "pytest>=8.3",
+            "ruff>=0.8",
+            "scikit-image>=0.24",
+            "types-PyYAML",
+        ],
+    },
+    entry_points={"console_scripts": ["aerial-deblur=pipeline.cli:main"]},
+)

@@ -1,0 +1,1 @@
+"""Beam shells: each file one named PTransform over pure functions."""

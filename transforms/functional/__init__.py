@@ -1,0 +1,1 @@
+"""Pure functions on arrays: no Beam, no torch, no files, no clock."""

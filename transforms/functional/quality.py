@@ -1,0 +1,106 @@
+"""PSNR and SSIM of a tile against its reference, as sums that add up over tiles.
+
+PSNR is 10 log10(255^2 / mean squared error) over all samples of all bands. SSIM is that of Wang et
+al. 2004 (IEEE TIP 13(4), eq. 13), Gaussian window 11 x 11 with sigma 1.5, K1 .01, K2 .03, range
+255, per band, then the mean over the bands.
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+RANGE = 255.0
+SSIM_RADIUS = 5
+SSIM_SIGMA = 1.5
+SSIM_K1, SSIM_K2 = 0.01, 0.03
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A sum and the number of samples behind it; the mean of nothing is nan."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def __add__(self, other: "Mean") -> "Mean":
+        return Mean(self.total + other.total, self.count + other.count)
+
+    @property
+    def value(self) -> float:
+        """Return the mean."""
+        return self.total / self.count if self.count else math.nan
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Squared error in grey levels squared, and SSIM, against a reference."""
+
+    squared_error: Mean = Mean()
+    ssim: Mean = Mean()
+
+    def __add__(self, other: "Quality") -> "Quality":
+        return Quality(self.squared_error + other.squared_error, self.ssim + other.ssim)
+
+    @property
+    def psnr(self) -> float:
+        """Return the peak signal-to-noise ratio in dB: inf for equal pictures, nan for none."""
+        mse = self.squared_error.value
+        return math.inf if mse == 0 else 10 * math.log10(RANGE**2 / mse)
+
+
+def ssim_map(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the SSIM at every pixel, mean over the bands: float64 (h, w) for uint8 (h, w, 3).
+
+    Values within `SSIM_RADIUS` of the border use a reflected neighbourhood.
+    """
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    mean_x, mean_y = _blur(x), _blur(y)
+    var_x = _blur(x * x) - mean_x * mean_x
+    var_y = _blur(y * y) - mean_y * mean_y
+    covariance = _blur(x * y) - mean_x * mean_y
+    c1, c2 = (SSIM_K1 * RANGE) ** 2, (SSIM_K2 * RANGE) ** 2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    structure = (2 * covariance + c2) / (var_x + var_y + c2)
+    similarity: NDArray[np.float64] = (luminance * structure).mean(axis=2)
+    return similarity
+
+
+def measure_quality(
+    image: NDArray[np.uint8],
+    reference: NDArray[np.uint8],
+    valid: NDArray[np.bool_],
+    owned: tuple[slice, slice],
+) -> Quality:
+    """Sum the quality of the owned pixels of a tile; both pictures uint8 (h, w, 3), valid (h, w).
+
+    The squared error counts valid owned pixels; SSIM counts those whose whole 11 x 11 window is
+    valid and inside the tile, so that tiles with a halo of at least 5 px add up to the scene's.
+    """
+    counted = valid[owned]
+    error = image[owned][counted].astype(np.int64) - reference[owned][counted]
+    whole = _whole_window(valid)[owned]
+    similarity = ssim_map(image, reference)[owned][whole]
+    return Quality(
+        Mean(float((error * error).sum()), error.size),
+        Mean(math.fsum(similarity.tolist()), similarity.size),
+    )
+
+
+def _blur(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    size = 2 * SSIM_RADIUS + 1
+    blurred = cv2.GaussianBlur(
+        x, (size, size), SSIM_SIGMA, sigmaY=SSIM_SIGMA, borderType=cv2.BORDER_REFLECT
+    )
+    return np.asarray(blurred)
+
+
+def _whole_window(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    size = 2 * SSIM_RADIUS + 1
+    kernel = np.ones((size, size), np.uint8)
+    eroded = cv2.erode(
+        valid.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0
+    )
+    return np.asarray(eroded, bool)
