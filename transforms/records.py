@@ -142,9 +142,7 @@ class Changes:
     lost: int = 0
 
     def __add__(self, other: "Changes") -> "Changes":
-        return Changes(
-            self.kept + other.kept, self.gained + other.gained, self.lost + other.lost
-        )
+        return Changes(self.kept + other.kept, self.gained + other.gained, self.lost + other.lost)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,3 +189,10 @@ class SummaryRow:
 
 Settled = TileRow | Rejected
 """How a planned window ends."""
+
+
+def truth_of(labels: Labels | None, reference: Image | None) -> Truth:
+    """Return what a tile is judged by: labels before a sharp reference before nothing."""
+    if labels is not None:
+        return "labels"
+    return "none" if reference is None else "reference"

@@ -41,7 +41,8 @@ class Detections:
     @property
     def centres(self) -> Float:
         """Centre of each box: float32 (k, 2), x y."""
-        return self.corners.mean(axis=1, dtype=np.float32)
+        centres: Float = self.corners.mean(axis=1, dtype=np.float32)
+        return centres
 
     def select(self, index: NDArray[np.bool_] | NDArray[np.intp]) -> "Detections":
         """Return the detections at a boolean mask or an index array."""
@@ -49,7 +50,8 @@ class Detections:
 
     def shift(self, dx: float, dy: float) -> "Detections":
         """Return the detections moved by (dx, dy) pixels."""
-        return Detections(self.corners + np.float32([dx, dy]), self.scores, self.classes)
+        moved = self.corners + np.array([dx, dy], np.float32)
+        return Detections(moved, self.scores, self.classes)
 
     @staticmethod
     def empty() -> "Detections":
@@ -76,4 +78,5 @@ def iou_matrix(a: Float, b: Float) -> Float:
     area_a = (a[:, 2:] - a[:, :2]).prod(axis=1)
     area_b = (b[:, 2:] - b[:, :2]).prod(axis=1)
     union = area_a[:, None] + area_b[None, :] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    overlap: Float = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    return overlap

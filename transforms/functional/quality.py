@@ -7,6 +7,7 @@ al. 2004 (IEEE TIP 13(4), eq. 13), Gaussian window 11 x 11 with sigma 1.5, K1 .0
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -20,9 +21,12 @@ SSIM_K1, SSIM_K2 = 0.01, 0.03
 
 @dataclass(frozen=True)
 class Mean:
-    """A sum and the number of samples behind it; the mean of nothing is nan."""
+    """A sum and the number of samples behind it; the mean of nothing is nan.
 
-    total: float = 0.0
+    The sum is kept exactly, so that it does not depend on the order of the additions.
+    """
+
+    total: Fraction = Fraction(0)
     count: int = 0
 
     def __add__(self, other: "Mean") -> "Mean":
@@ -31,7 +35,7 @@ class Mean:
     @property
     def value(self) -> float:
         """Return the mean."""
-        return self.total / self.count if self.count else math.nan
+        return float(self.total / self.count) if self.count else math.nan
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,8 @@ def measure_quality(
     whole = _whole_window(valid)[owned]
     similarity = ssim_map(image, reference)[owned][whole]
     return Quality(
-        Mean(float((error * error).sum()), error.size),
-        Mean(math.fsum(similarity.tolist()), similarity.size),
+        Mean(Fraction(int((error * error).sum())), error.size),
+        Mean(Fraction(math.fsum(similarity.tolist())), similarity.size),
     )
 
 

@@ -1,0 +1,100 @@
+"""Detect: the same detector, thresholds and suppression on every arm of a tile."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.utils.shared import Shared
+from numpy.typing import NDArray
+
+from configs.schema import DetectConfig
+from models.checkpoints import resolve_weights
+from models.detector import Detector
+from transforms.functional.boxes import Detections
+from transforms.inference import map_by_shape, map_pending
+from transforms.records import DeblurredTile, DetectedTile, Settled, Tile
+
+Images = NDArray[np.uint8]
+FindObjects = Callable[[Images], Sequence[Detections]]
+
+
+def load_detector(config: DetectConfig) -> Detector:
+    """Load the configured detector; raises if weights, digest, trust or device forbid it."""
+    return Detector.load(
+        resolve_weights(config.weights),
+        sha256=config.sha256,
+        trust=config.trust,
+        names=config.names,
+        device=config.device,
+        score_floor=config.score_floor,
+        nms_iou=config.nms_iou,
+        max_detections=config.max_detections,
+    )
+
+
+def detect_tiles(
+    outcomes: Sequence[DeblurredTile | Settled], find: FindObjects
+) -> list[DetectedTile | Settled]:
+    """Find objects in every arm of a micro-batch; `find` maps uint8 (n, h, w, 3) to detections.
+
+    Arms whose pixels are equal (such as `before` and `null`) share one answer. Detections whose
+    centre lies on a pixel without data are dropped.
+    """
+
+    def detect(tiles: Sequence[DeblurredTile]) -> list[DetectedTile]:
+        images = [tile.images for tile in tiles]
+        distinct = {image.tobytes(): image for arms in images for image in arms.values()}
+        found = dict(zip(distinct, map_by_shape(list(distinct.values()), find), strict=True))
+        return [
+            DetectedTile(
+                tile,
+                {
+                    arm: drop_invalid(found[image.tobytes()], tile.tile.valid)
+                    for arm, image in arms.items()
+                },
+            )
+            for tile, arms in zip(tiles, images, strict=True)
+        ]
+
+    return map_pending(outcomes, detect, stage="detect", tile_of=_tile)
+
+
+def drop_invalid(detections: Detections, valid: NDArray[np.bool_]) -> Detections:
+    """Return the detections whose centre lies on a valid pixel of the tile, bool (h, w)."""
+    columns, rows = np.floor(detections.centres).astype(np.intp).T
+    inside = (columns >= 0) & (columns < valid.shape[1]) & (rows >= 0) & (rows < valid.shape[0])
+    kept = np.flatnonzero(inside)
+    return detections.select(kept[valid[rows[kept], columns[kept]]])
+
+
+@dataclass
+class Detect(beam.PTransform):
+    """Find objects in every arm of micro-batches of deblurred tiles."""
+
+    config: DetectConfig
+    threads: int = 1
+
+    def expand(self, batches: beam.PCollection) -> beam.PCollection:
+        """Map batches of `DeblurredTile` to batches of `DetectedTile`; the settled pass through."""
+        return batches | "Detect batch" >> beam.ParDo(_DetectBatch(self.config, self.threads))
+
+
+class _DetectBatch(beam.DoFn):
+    def __init__(self, config: DetectConfig, threads: int) -> None:
+        self._config = config
+        self._threads = threads
+        self._shared = Shared()
+
+    def setup(self) -> None:
+        import torch
+
+        torch.set_num_threads(self._threads)
+        self._detector = self._shared.acquire(lambda: load_detector(self._config))
+
+    def process(self, batch: list[DeblurredTile | Settled]) -> list[list[DetectedTile | Settled]]:
+        return [detect_tiles(batch, self._detector)]
+
+
+def _tile(deblurred: DeblurredTile) -> Tile:
+    return deblurred.tile

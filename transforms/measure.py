@@ -1,0 +1,160 @@
+"""Measure: what each arm of a tile is worth, as sums over what its core owns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import apache_beam as beam
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.schema import DetectConfig, MeasureConfig
+from transforms.functional.boxes import Detections
+from transforms.functional.gain import DetectionCounts, count_detections
+from transforms.functional.matching import match_greedily
+from transforms.functional.quality import measure_quality
+from transforms.functional.windows import Rectangle
+from transforms.inference import map_pending
+from transforms.records import (
+    ArmRow,
+    Changes,
+    DetectedTile,
+    Labels,
+    Settled,
+    Tile,
+    TileRow,
+    truth_of,
+)
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """How detections are judged: class names, operating point, and the IoU of a match."""
+
+    names: tuple[str, ...]
+    threshold: float
+    iou: float
+
+    @staticmethod
+    def of(detect: DetectConfig, measure: MeasureConfig, names: tuple[str, ...]) -> "Ruler":
+        """Collect the settings of a run."""
+        return Ruler(names, detect.score_threshold, measure.iou)
+
+
+def measure_tiles(outcomes: Sequence[DetectedTile | Settled], ruler: Ruler) -> list[Settled]:
+    """Settle every tile of a micro-batch."""
+
+    def measure(tiles: Sequence[DetectedTile]) -> list[TileRow]:
+        return [measure_tile(tile, ruler) for tile in tiles]
+
+    return map_pending(outcomes, measure, stage="measure", tile_of=_tile)
+
+
+def measure_tile(detected: DetectedTile, ruler: Ruler) -> TileRow:
+    """Return the row of one tile.
+
+    Truth is the labels where the run has any, else the detections on the sharp reference at the
+    operating point, else nothing: then only the changes between `before` and `after` are counted.
+    """
+    tile = detected.deblurred.tile
+    core = tile.window.core
+    owned = core.within(tile.window.read)
+    targets = tile.labels or _pseudo_labels(detected, ruler)
+    arms = tuple(
+        ArmRow(
+            arm=arm,
+            quality=None
+            if tile.reference is None
+            else measure_quality(image, tile.reference, tile.valid, owned),
+            counts={}
+            if targets is None
+            else _count(detected.detections[arm], targets, tile, ruler),
+            detections=_own(detected.detections[arm], tile),
+        )
+        for arm, image in detected.deblurred.images.items()
+    )
+    return TileRow(
+        window=tile.window,
+        status="measured",
+        truth=truth_of(tile.labels, tile.reference),
+        valid_pixels=int(tile.valid[owned].sum()),
+        arms=arms,
+        changes=_count_changes(detected, ruler),
+    )
+
+
+@dataclass
+class Measure(beam.PTransform):
+    """Turn micro-batches of detected tiles into one `TileRow` or `Rejected` per window."""
+
+    ruler: Ruler
+
+    def expand(self, batches: beam.PCollection) -> beam.PCollection:
+        """Map batches to single settled windows."""
+        return batches | "Measure batch" >> beam.FlatMap(measure_tiles, self.ruler)
+
+
+def _pseudo_labels(detected: DetectedTile, ruler: Ruler) -> Labels | None:
+    if detected.deblurred.tile.reference is None:
+        return None
+    sharp = _at_operating_point(detected.detections["reference"], ruler)
+    return Labels(sharp.corners, sharp.classes)
+
+
+def _count(
+    detections: Detections, labels: Labels, tile: Tile, ruler: Ruler
+) -> dict[str, DetectionCounts]:
+    boxes = Detections(labels.corners, np.ones(len(labels.classes), np.float32), labels.classes)
+    matches = match_greedily(detections, boxes.xyxy, boxes.classes, iou=ruler.iou)
+    owned_detections, owned_labels = _owned(detections, tile), _owned(boxes, tile)
+    counts = {}
+    for index, name in enumerate(ruler.names):
+        # Matches never cross classes, so a class is counted by keeping its own detections.
+        mine = detections.classes == index
+        counts[name] = count_detections(
+            detections.select(mine),
+            matches=matches[mine],
+            owned_detections=owned_detections[mine],
+            owned_labels=owned_labels & (boxes.classes == index),
+            threshold=ruler.threshold,
+        )
+    return counts
+
+
+def _count_changes(detected: DetectedTile, ruler: Ruler) -> Changes:
+    """Count the objects of both arms, each in the core that holds its centre."""
+    tile = detected.deblurred.tile
+    before = _at_operating_point(detected.detections["before"], ruler)
+    after = _at_operating_point(detected.detections["after"], ruler)
+    matches = match_greedily(after, before.xyxy, before.classes, iou=ruler.iou)
+    still_there = np.zeros(len(before), bool)
+    still_there[matches[matches >= 0]] = True
+    owned_before, owned_after = _owned(before, tile), _owned(after, tile)
+    return Changes(
+        kept=int((still_there & owned_before).sum()),
+        gained=int(((matches < 0) & owned_after).sum()),
+        lost=int((~still_there & owned_before).sum()),
+    )
+
+
+def _at_operating_point(detections: Detections, ruler: Ruler) -> Detections:
+    return detections.select(detections.scores >= ruler.threshold)
+
+
+def _owned(detections: Detections, tile: Tile) -> NDArray[np.bool_]:
+    """Say which objects, in pixels of the read rectangle, have their centre in the core."""
+    rows, columns = tile.window.core.within(tile.window.read)
+    x, y = detections.centres.T
+    owned: NDArray[np.bool_] = (
+        (columns.start <= x) & (x < columns.stop) & (rows.start <= y) & (y < rows.stop)
+    )
+    return owned
+
+
+def _own(detections: Detections, tile: Tile) -> Detections:
+    """Return what the core owns, in pixels of the scene."""
+    read: Rectangle = tile.window.read
+    return detections.select(_owned(detections, tile)).shift(read.col_off, read.row_off)
+
+
+def _tile(detected: DetectedTile) -> Tile:
+    return detected.deblurred.tile
