@@ -14,6 +14,7 @@ from models.deblurrer import Deblurrer
 from transforms.functional.pixels import crop_to, pad_to
 from transforms.inference import map_by_shape, map_pending
 from transforms.records import DeblurredTile, Settled, Tile
+from transforms.stopwatch import Stopwatch
 
 SMALLEST = 64
 """Smallest height and width that a generator takes, in pixels; smaller tiles are padded."""
@@ -73,6 +74,7 @@ class _DeblurBatch(beam.DoFn):
         self._config = config
         self._threads = threads
         self._shared = Shared()
+        self._stopwatch = Stopwatch("deblur")
 
     def setup(self) -> None:
         import torch
@@ -81,7 +83,8 @@ class _DeblurBatch(beam.DoFn):
         self._network = self._shared.acquire(lambda: load_deblurrer(self._config))
 
     def process(self, batch: list[Tile | Settled]) -> list[list[DeblurredTile | Settled]]:
-        return [deblur_tiles(batch, self._network)]
+        with self._stopwatch.running():
+            return [deblur_tiles(batch, self._network)]
 
 
 def _pad(image: Images) -> Images:

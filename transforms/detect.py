@@ -14,6 +14,7 @@ from models.detector import Detector
 from transforms.functional.boxes import Detections
 from transforms.inference import map_by_shape, map_pending
 from transforms.records import DeblurredTile, DetectedTile, Settled, Tile
+from transforms.stopwatch import Stopwatch
 
 Images = NDArray[np.uint8]
 FindObjects = Callable[[Images], Sequence[Detections]]
@@ -85,6 +86,7 @@ class _DetectBatch(beam.DoFn):
         self._config = config
         self._threads = threads
         self._shared = Shared()
+        self._stopwatch = Stopwatch("detect")
 
     def setup(self) -> None:
         import torch
@@ -93,7 +95,8 @@ class _DetectBatch(beam.DoFn):
         self._detector = self._shared.acquire(lambda: load_detector(self._config))
 
     def process(self, batch: list[DeblurredTile | Settled]) -> list[list[DetectedTile | Settled]]:
-        return [detect_tiles(batch, self._detector)]
+        with self._stopwatch.running():
+            return [detect_tiles(batch, self._detector)]
 
 
 def _tile(deblurred: DeblurredTile) -> Tile:

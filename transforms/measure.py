@@ -24,6 +24,7 @@ from transforms.records import (
     TileRow,
     truth_of,
 )
+from transforms.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,17 @@ class Measure(beam.PTransform):
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
         """Map batches to single settled windows."""
-        return batches | "Measure batch" >> beam.FlatMap(measure_tiles, self.ruler)
+        return batches | "Measure batch" >> beam.ParDo(_MeasureBatch(self.ruler))
+
+
+class _MeasureBatch(beam.DoFn):
+    def __init__(self, ruler: Ruler) -> None:
+        self._ruler = ruler
+        self._stopwatch = Stopwatch("measure")
+
+    def process(self, batch: list[DetectedTile | Settled]) -> list[Settled]:
+        with self._stopwatch.running():
+            return measure_tiles(batch, self._ruler)
 
 
 def _pseudo_labels(detected: DetectedTile, ruler: Ruler) -> Labels | None:

@@ -20,7 +20,7 @@ GAIN_ARMS: tuple[Arm, ...] = ("null", "after")
 class ArmSums:
     """The sums of one arm: quality against the reference, counts by class against the truth."""
 
-    quality: Quality = Quality()
+    quality: Quality = Quality()  # noqa: RUF009 - frozen, so safe to share
     counts: Mapping[str, DetectionCounts] = field(default_factory=dict)
 
     def __add__(self, other: "ArmSums") -> "ArmSums":
@@ -43,7 +43,7 @@ class TileSums:
     """Everything that a run reports, as a sum over tiles: `TileSums()` is the zero."""
 
     arms: Mapping[Arm, ArmSums] = field(default_factory=dict)
-    changes: Changes = Changes()
+    changes: Changes = Changes()  # noqa: RUF009 - frozen, so safe to share
     tiles: int = 0
     empty: int = 0
     valid_pixels: int = 0
@@ -123,6 +123,15 @@ def summarize(stratum: Stratum, sums: TileSums, *, iou: float) -> list[SummaryRo
     if name == ALL and truth != "none":
         rows = rows + _describe_classes(truth, sums, iou)
     return rows
+
+
+def summarize_rows(rows: Iterable[TileRow], *, iou: float) -> list[SummaryRow]:
+    """Describe every stratum of a list of tile rows: what `Summarize` does, in one process."""
+    sums: dict[Stratum, TileSums] = {}
+    for row in rows:
+        for stratum, part in strata_of(row):
+            sums[stratum] = sums.get(stratum, TileSums()) + part
+    return [line for stratum, total in sums.items() for line in summarize(stratum, total, iou=iou)]
 
 
 @dataclass
