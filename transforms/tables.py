@@ -1,0 +1,168 @@
+"""The tables of a run: their columns, types, units and meaning, as plain data."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+SCHEMA_VERSION = "1"
+
+Type = Literal[
+    "string", "int32", "int64", "float32", "float64", "binary", "struct", "list of struct"
+]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column; `fields` are those of a struct. A nullable column says when it is null."""
+
+    name: str
+    type: Type
+    description: str
+    unit: str = ""
+    nullable: bool = False
+    fields: tuple["Column", ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: `order` are the columns by which rows are sorted, and which tell rows apart.
+
+    A spatial table ends with a geometry and its bounding box, is GeoParquet, has one set of parts
+    per CRS, and is sorted by place first.
+    """
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    order: tuple[str, ...]
+    spatial: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What one record adds to a table; `crs` is that of the geometries in `rows`."""
+
+    key: str
+    rows: list[Row] = field(default_factory=list)
+    crs: str | None = None
+
+
+KEY = Column("key", "string", "planned window: scene:col,row and :length@angle where blurred by us")
+SCENE = Column("scene", "string", "name of the scene in this run")
+ARM = Column("arm", "string", "version of the tile: reference, before, null or after")
+TRUTH = Column("truth", "string", "what the counts refer to: labels, reference or none")
+
+PLACE = (
+    Column(
+        "geometry", "binary", "polygon as WKB; null where the CRS has no such place", "CRS", True
+    ),
+    Column(
+        "bbox",
+        "struct",
+        "bounding box of the geometry",
+        "CRS",
+        nullable=True,
+        fields=tuple(
+            Column(name, "float64", f"{name} of the geometry", "CRS")
+            for name in ("xmin", "ymin", "xmax", "ymax")
+        ),
+    ),
+)
+
+ARM_SUMS = (
+    ARM,
+    Column("squared_error", "float64", "sum, to the reference; null without one", "DN^2", True),
+    Column("squared_error_samples", "int64", "samples behind it", "samples", True),
+    Column("ssim_total", "float64", "sum of SSIM to the reference; null without one", "1", True),
+    Column("ssim_samples", "int64", "pixels behind it", "pixels", True),
+    Column("detections", "int64", "owned by the core, at the operating point", "objects"),
+    Column("labels", "int64", "true objects; null without a truth", "objects", True),
+    Column("found", "int64", "labels found at the operating point", "objects", True),
+    Column("false", "int64", "detections there that match no label", "objects", True),
+)
+
+TILES = Table(
+    "tiles",
+    "one row per planned window, measured or empty; nothing here depends on the machine",
+    (
+        KEY,
+        SCENE,
+        Column("col_off", "int64", "first column of the core", "px"),
+        Column("row_off", "int64", "first row of the core", "px"),
+        Column("width", "int64", "columns of the core", "px"),
+        Column("height", "int64", "rows of the core", "px"),
+        Column("left", "float64", "lowest x of the core's corners", "scene CRS"),
+        Column("bottom", "float64", "lowest y of the core's corners", "scene CRS"),
+        Column("right", "float64", "highest x of the core's corners", "scene CRS"),
+        Column("top", "float64", "highest y of the core's corners", "scene CRS"),
+        Column("crs", "string", "CRS of the scene; null: coordinates are pixels", nullable=True),
+        Column("blur_length", "float64", "blur applied by us; null if none", "px", True),
+        Column("blur_angle", "float64", "its angle from +x, counter-clockwise", "degree", True),
+        TRUTH,
+        Column("status", "string", "measured, or empty: no valid pixel in the core"),
+        Column("valid_pixels", "int64", "pixels of the core that hold data", "px"),
+        Column("kept", "int64", "objects in both arms, before and after", "objects"),
+        Column("gained", "int64", "objects only in the arm after", "objects"),
+        Column("lost", "int64", "objects only in the arm before", "objects"),
+        Column("arms", "list of struct", "sums per arm; none if empty", fields=ARM_SUMS),
+        *PLACE,
+    ),
+    order=("key",),
+    spatial=True,
+)
+
+DETECTIONS = Table(
+    "detections",
+    "one row per detection that a core owns, in every arm, from the least score up",
+    (
+        KEY,
+        SCENE,
+        ARM,
+        Column("class", "string", "class name of the detector"),
+        Column("score", "float32", "confidence in [0, 1]", "1"),
+        Column("x0", "float32", "lowest column of the box", "px"),
+        Column("y0", "float32", "lowest row of the box", "px"),
+        Column("x1", "float32", "highest column of the box", "px"),
+        Column("y1", "float32", "highest row of the box", "px"),
+        Column("width_m", "float64", "first to second corner; null without a CRS", "m", True),
+        Column("height_m", "float64", "second to third corner; null without a CRS", "m", True),
+        *PLACE,
+    ),
+    order=("key", "arm", "score", "class", "x0", "y0", "x1", "y1", "geometry"),
+    spatial=True,
+)
+
+SUMMARY = Table(
+    "summary",
+    "one row per metric, arm and stratum",
+    (
+        Column(
+            "stratum", "string", "which tiles: all, or those of one blur, class, size or source"
+        ),
+        TRUTH,
+        Column("arm", "string", "version of the tile, or the two that are compared"),
+        Column("metric", "string", "what the value is"),
+        Column("value", "float64", "null if not defined; inf: PSNR of equal pictures", "", True),
+        Column("low", "float64", "lower end of the 95 % interval", "", True),
+        Column("high", "float64", "upper end of the 95 % interval", "", True),
+        Column("n", "int64", "labels, detections or samples behind the value", "1"),
+        Column("minimum_detectable", "float64", "least change that would show", "", True),
+    ),
+    order=("stratum", "truth", "metric", "arm"),
+)
+
+REJECTED = Table(
+    "rejected",
+    "one row per planned window, or scene that could not be opened, without a result",
+    (
+        KEY,
+        SCENE,
+        Column("stage", "string", "where it failed: open, read, deblur, detect or measure"),
+        Column("exception", "string", "type of the error"),
+        Column("message", "string", "text of the error"),
+        Column("replay", "string", "shell command that runs this window alone"),
+    ),
+    order=("key", "stage", "exception", "message"),
+)
+
+TABLES = (TILES, DETECTIONS, SUMMARY, REJECTED)
