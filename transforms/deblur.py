@@ -9,8 +9,8 @@ from apache_beam.utils.shared import Shared
 from numpy.typing import NDArray
 
 from configs.schema import DeblurConfig
-from models.checkpoints import resolve_weights
 from models.deblurrer import Deblurrer
+from models.shipped import resolve_weights
 from transforms.functional.pixels import crop_to, pad_to
 from transforms.inference import map_by_shape, map_pending
 from transforms.records import DeblurredTile, Settled, Tile

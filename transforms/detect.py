@@ -9,8 +9,8 @@ from apache_beam.utils.shared import Shared
 from numpy.typing import NDArray
 
 from configs.schema import DetectConfig
-from models.checkpoints import resolve_weights
 from models.detector import Detector
+from models.shipped import resolve_weights
 from transforms.functional.boxes import Detections
 from transforms.inference import map_by_shape, map_pending
 from transforms.records import DeblurredTile, DetectedTile, Settled, Tile

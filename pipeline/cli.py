@@ -1,0 +1,159 @@
+"""The command `aerial-deblur`: run, plan, replay, train, models."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from configs.schema import RunConfig
+
+DESCRIPTION = """\
+Deblur aerial and street-level scenes, detect objects before and after, and report what
+deblurring did to detection, with controls.
+
+  aerial-deblur run demo              the demo scene, end to end
+  aerial-deblur run my.yaml --input 'scenes/*.tif' --output out/night
+  aerial-deblur plan my.yaml          what a run would do; reads no pixel
+"""
+
+OK, BAD_CONFIG = 0, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code (see docs/running.md)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    own, beam_flags = _split_at_dashes(given)
+    options = _parser().parse_args(own)
+    try:
+        return int(options.command(options, beam_flags))
+    except (ValueError, OSError) as error:
+        if os.environ.get("AERIAL_DEBLUR_TRACEBACK"):
+            raise
+        print(f"aerial-deblur: {error}", file=sys.stderr)
+        return BAD_CONFIG
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="aerial-deblur",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="the main job: deblur, detect, measure, write Parquet",
+        epilog="Flags after -- go to Apache Beam, for example: -- --runner=FnApiRunner",
+    )
+    _add_run_options(run)
+    run.add_argument("--force", action="store_true", help="replace another run in the output")
+    run.set_defaults(command=_run)
+
+    plan = commands.add_parser("plan", help="what a run would do: scenes, windows, MPix, time")
+    _add_run_options(plan)
+    plan.set_defaults(command=_plan)
+
+    replay = commands.add_parser("replay", help="process one window of an earlier run again")
+    replay.add_argument("output", type=Path, help="the folder of the run")
+    replay.add_argument("key", help="the window's key, as in the tables tiles and rejected")
+    replay.set_defaults(command=_replay)
+
+    train = commands.add_parser("train", help="train a deblurrer or a detector")
+    train.add_argument("config", help="a YAML file or the name of a shipped one")
+    _add_set_option(train)
+    train.set_defaults(command=_train)
+
+    models = commands.add_parser("models", help="what is shipped: size, digest, licence, numbers")
+    models.set_defaults(command=_models)
+    return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", help="a YAML file, or the name of a shipped one such as demo")
+    parser.add_argument(
+        "--input", nargs="+", metavar="GLOB", help="scenes to read, instead of input.scenes"
+    )
+    parser.add_argument(
+        "--labels", metavar="PATH", help="GeoJSON or GeoParquet file, or folder of YOLO txt"
+    )
+    parser.add_argument("--output", metavar="DIR", help="the folder to write, instead of output")
+    _add_set_option(parser)
+
+
+def _add_set_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        dest="assignments",
+        action="append",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        help="override one setting, such as read.core=1024; may be repeated",
+    )
+
+
+def _split_at_dashes(arguments: list[str]) -> tuple[list[str], list[str]]:
+    if "--" not in arguments:
+        return arguments, []
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
+
+
+def _load(options: argparse.Namespace) -> "RunConfig":
+    from configs.load import find_config, load_yaml, override, validate
+    from configs.schema import RunConfig
+
+    path = find_config(options.config)
+    content = override(load_yaml(path), options.assignments)
+    given = {"scenes": options.input, "labels": options.labels}
+    section = {key: value for key, value in given.items() if value is not None}
+    content = {**content, "input": {**(content.get("input") or {}), **section}}
+    if options.output is not None:
+        content["output"] = options.output
+    return validate(RunConfig, content, source=str(path))
+
+
+def _run(options: argparse.Namespace, beam_flags: list[str]) -> int:
+    from pipeline.run import run
+
+    return run(_load(options), beam_flags, force=options.force)
+
+
+def _plan(options: argparse.Namespace, beam_flags: list[str]) -> int:
+    from rich.console import Console
+
+    from pipeline.beam_flags import beam_options
+    from pipeline.planning import describe, plan_run
+
+    plan = plan_run(_load(options))
+    beam_options(plan.config.engine, beam_flags)
+    Console().print(describe(plan))
+    return OK
+
+
+def _replay(options: argparse.Namespace, beam_flags: list[str]) -> int:
+    from pipeline.run import replay
+
+    if beam_flags:
+        raise ValueError(f"replay takes no Beam flags, got {' '.join(beam_flags)}")
+    return replay(options.output, options.key)
+
+
+def _train(options: argparse.Namespace, beam_flags: list[str]) -> int:
+    from pipeline.train import train
+
+    if beam_flags:
+        raise ValueError(f"train takes no Beam flags, got {' '.join(beam_flags)}")
+    return train(options.config, options.assignments)
+
+
+def _models(options: argparse.Namespace, beam_flags: list[str]) -> int:
+    from rich.console import Console
+
+    from pipeline.shipped import describe_models
+
+    Console().print(describe_models())
+    return OK

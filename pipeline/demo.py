@@ -1,0 +1,56 @@
+"""The demo scene: a rendered airport-to-suburb picture with known vehicles, as COG and GeoJSON."""
+
+import json
+import os
+from pathlib import Path
+
+from transforms.functional.render import VEHICLE_CLASSES, RenderedScene, render_scene
+from transforms.mosaic import write_cog
+from transforms.records import Affine6
+
+CRS = "EPSG:32632"
+GSD = 0.15
+"""Ground sampling distance of the demo scene, in metres per pixel."""
+ORIGIN = (704_000.0, 5_360_000.0)
+"""Easting and northing of the upper left corner of the scene, in metres."""
+
+
+def write_demo_scene(folder: Path, *, seed: int = 7, size: int = 4096) -> tuple[Path, Path]:
+    """Render the demo scene into a folder; return the COG and its labels.
+
+    The same seed and size give the same pixels; what is there already is not rendered again.
+    """
+    stem = f"demo_{size}_{seed}"
+    scene, labels = folder / f"{stem}.tif", folder / f"{stem}.geojson"
+    if not (scene.is_file() and labels.is_file()):
+        folder.mkdir(parents=True, exist_ok=True)
+        rendered = render_scene(seed=seed, height=size, width=size, gsd=GSD)
+        transform: Affine6 = (GSD, 0.0, ORIGIN[0], 0.0, -GSD, ORIGIN[1])
+        write_cog(scene, rendered.image, crs=CRS, transform=transform)
+        _write_labels(labels, rendered, transform)
+    return scene, labels
+
+
+def _write_labels(path: Path, rendered: RenderedScene, transform: Affine6) -> None:
+    a, b, c, d, e, f = transform
+    features = []
+    for corners, kind in zip(rendered.corners.tolist(), rendered.classes.tolist(), strict=True):
+        ring = [[a * x + b * y + c, d * x + e * y + f] for x, y in [*corners, corners[0]]]
+        features.append(
+            {
+                "type": "Feature",
+                "properties": {"class": VEHICLE_CLASSES[kind]},
+                "geometry": {"type": "Polygon", "coordinates": [ring]},
+            }
+        )
+    collection = {
+        "type": "FeatureCollection",
+        "crs": {
+            "type": "name",
+            "properties": {"name": f"urn:ogc:def:crs:{CRS.replace(':', '::')}"},
+        },
+        "features": features,
+    }
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(collection), encoding="utf-8")
+    os.replace(temporary, path)

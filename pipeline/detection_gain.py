@@ -1,0 +1,69 @@
+"""The main job: deblur every tile, detect before and after, report what was gained."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import apache_beam as beam
+
+from pipeline.planning import Plan
+from pipeline.progress import ReportProgress
+from pipeline.reports import Reports
+from transforms.deblur import Deblur
+from transforms.detect import Detect
+from transforms.measure import Measure
+from transforms.read import ReadTiles
+from transforms.records import Rejected, Settled
+from transforms.summarize import Summarize
+from transforms.write import WriteTable
+
+
+@dataclass
+class DetectionGain(beam.PTransform):
+    """Deblur every tile, detect before and after, report what was gained.
+
+    `threads` is what each worker process may use; `progress` a folder for the live progress bar.
+    """
+
+    plan: Plan
+    threads: int
+    progress: Path
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, root: beam.Pipeline) -> dict[str, beam.PCollection]:
+        """Return the written parts of every table, by its name."""
+        config = self.plan.config
+        batch = config.engine.batch_size
+        measured = (
+            root
+            | "Scenes" >> beam.Create(self.plan.scenes, reshuffle=False)
+            | "ReadTiles" >> ReadTiles(config, self.plan.names)
+            | "Gather" >> beam.BatchElements(min_batch_size=batch, max_batch_size=batch)
+            | "Deblur" >> Deblur(config.deblur, self.threads)
+            | "Detect" >> Detect(config.detect, self.threads)
+            | "Measure" >> Measure(self.plan.ruler)
+            | "ReportProgress" >> ReportProgress(self.progress)
+        )
+        unopened = root | "Unopened" >> beam.Create(self.plan.rejected, reshuffle=False)
+        settled = (measured, unopened) | "Settled" >> beam.Flatten()
+        rows = settled | "Rows" >> beam.Filter(is_row)
+        rejected = settled | "Rejected" >> beam.Filter(is_rejected)
+        summary = rows | "Summarize" >> Summarize(config.measure.iou)
+        reports = Reports.of(self.plan)
+        return {
+            "tiles": rows | "WriteTiles" >> WriteTable(*reports.tiles),
+            "detections": rows | "WriteDetections" >> WriteTable(*reports.detections),
+            "summary": summary | "WriteSummary" >> WriteTable(*reports.summary),
+            "rejected": rejected | "WriteRejected" >> WriteTable(*reports.rejected),
+        }
+
+
+def is_rejected(settled: Settled) -> bool:
+    """Say whether a planned window ended without a result."""
+    return isinstance(settled, Rejected)
+
+
+def is_row(settled: Settled) -> bool:
+    """Say whether a planned window ended as a row of the table `tiles`."""
+    return not is_rejected(settled)

@@ -1,0 +1,53 @@
+"""The main job as a plain loop: for small data, for replays, and the oracle of the tests."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from pipeline.planning import Plan
+from pipeline.reports import Reports
+from transforms.deblur import Network, deblur_tiles, load_deblurrer
+from transforms.detect import FindObjects, detect_tiles, load_detector
+from transforms.labels import open_labels
+from transforms.measure import measure_tiles
+from transforms.read import SceneReader, read_tile
+from transforms.records import Rejected, Settled, TileRow, Window
+from transforms.summarize import summarize_rows
+from transforms.write import Part, write_table
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Both networks of a run."""
+
+    deblur: Network
+    find: FindObjects
+
+    @staticmethod
+    def of(plan: Plan) -> "Networks":
+        """Load what the plan names."""
+        return Networks(load_deblurrer(plan.config.deblur), load_detector(plan.config.detect))
+
+
+def settle_windows(plan: Plan, windows: Iterable[Window], networks: Networks) -> Iterator[Settled]:
+    """Yield how each window ends, one at a time and in order."""
+    labels = open_labels(plan.config.input, plan.names)
+    with closing(SceneReader(plan.config.read)) as reader:
+        for window in windows:
+            read = [read_tile(window, reader, labels, plan.config.read)]
+            deblurred = deblur_tiles(read, networks.deblur)
+            yield from measure_tiles(detect_tiles(deblurred, networks.find), plan.ruler)
+
+
+def run_direct(plan: Plan, networks: Networks) -> list[Part]:
+    """Run the whole job in this process and write its tables; return their parts."""
+    settled = [*settle_windows(plan, plan.windows, networks), *plan.rejected]
+    rows = [row for row in settled if isinstance(row, TileRow)]
+    rejected = [row for row in settled if isinstance(row, Rejected)]
+    reports = Reports.of(plan)
+    return [
+        *write_table(rows, *reports.tiles),
+        *write_table(rows, *reports.detections),
+        *write_table(summarize_rows(rows, iou=plan.config.measure.iou), *reports.summary),
+        *write_table(rejected, *reports.rejected),
+    ]

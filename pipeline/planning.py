@@ -1,0 +1,144 @@
+"""Everything that is known before a pixel is read: checked here, so that no worker starts in vain."""
+
+import math
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from rich.console import Group
+from rich.table import Table
+
+from configs.schema import DeblurConfig, DetectConfig, RunConfig
+from models.checkpoints import read_card, sha256, shipped_weights
+from models.shipped import resolve_weights
+from pipeline.manifest import run_identity
+from transforms.deblur import load_deblurrer
+from transforms.detect import load_detector
+from transforms.labels import open_labels
+from transforms.measure import Ruler
+from transforms.records import Rejected, Scene, Window
+from transforms.scenes import plan_scenes, plan_windows
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A weight file of a run, with its digest and, if shipped, its measured speed."""
+
+    name: str
+    path: Path
+    sha256: str
+    seconds_per_mpix: float | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A validated run: what will be read, with which weights, and what could not be opened.
+
+    `rejected` are scenes whose header could not be used; each counts as one planned window.
+    """
+
+    config: RunConfig
+    scenes: tuple[Scene, ...]
+    rejected: tuple[Rejected, ...]
+    names: tuple[str, ...]
+    deblurrer: Weights
+    detector: Weights
+
+    @cached_property
+    def run_id(self) -> str:
+        """Return the identity of the run: the same inputs, settings, weights and code."""
+        weights = {w.name: w.sha256 for w in (self.deblurrer, self.detector)}
+        return run_identity(self.config, [input_stamp(s.path) for s in self.scenes], weights)
+
+    @cached_property
+    def windows(self) -> tuple[Window, ...]:
+        """Return every planned window."""
+        return tuple(w for scene in self.scenes for w in plan_windows(scene, self.config.read))
+
+    @property
+    def planned(self) -> int:
+        """Return how many rows and rejects the run must end with."""
+        return len(self.windows) + len(self.rejected)
+
+    @property
+    def core_pixels(self) -> int:
+        """Return the pixels that will be measured."""
+        return sum(window.core.area for window in self.windows)
+
+    @property
+    def read_pixels(self) -> int:
+        """Return the pixels that will be read: cores and halos."""
+        return sum(window.read.area for window in self.windows)
+
+    @property
+    def ruler(self) -> Ruler:
+        """Return how detections are judged."""
+        return Ruler.of(self.config.detect, self.config.measure, self.names)
+
+    @property
+    def expected_seconds(self) -> float | None:
+        """Return the expected time of the networks on this many CPU workers, if it is known."""
+        deblur, detect = self.deblurrer.seconds_per_mpix, self.detector.seconds_per_mpix
+        if deblur is None or detect is None or self.config.deblur.device != "cpu":
+            return None
+        arms = 3 if self.config.read.blur.lengths else 2
+        workers = min(self.config.engine.workers, os.cpu_count() or 1)
+        return self.read_pixels / 1e6 * (deblur + arms * detect) / workers
+
+
+def plan_run(config: RunConfig) -> Plan:
+    """Check a configuration against the world and plan it.
+
+    Opens the header of every scene and loads both networks once, on the CPU. Raises ValueError or
+    OSError, naming what was wanted, if anything that concerns the whole run is wrong; a scene that
+    cannot be opened is not that: it is a reject.
+    """
+    if not config.input.scenes:
+        raise ValueError("a run needs scenes: give input.scenes in the config, or --input GLOB")
+    scenes, rejected = plan_scenes(config)
+    deblurrer = _find_weights(config.deblur)
+    detector = _find_weights(config.detect)
+    load_deblurrer(config.deblur.model_copy(update={"device": "cpu", "dtype": "float32"}))
+    names = load_detector(config.detect.model_copy(update={"device": "cpu"})).names
+    open_labels(config.input, names)
+    return Plan(config, tuple(scenes), tuple(rejected), names, deblurrer, detector)
+
+
+def describe(plan: Plan) -> Group:
+    """Return what a run would do, for people."""
+    table = Table(title=f"Run {plan.run_id}", title_justify="left", show_header=False)
+    for name, value in _facts(plan):
+        table.add_row(name, value)
+    unreadable = [f"cannot be opened: {reject.message}" for reject in plan.rejected]
+    return Group(table, *unreadable)
+
+
+def _facts(plan: Plan) -> list[tuple[str, str]]:
+    config, seconds = plan.config, plan.expected_seconds
+    blurs = max(1, len(config.read.blur.lengths) * len(config.read.blur.angles))
+    tax = plan.read_pixels / plan.core_pixels if plan.core_pixels else math.nan
+    return [
+        ("scenes", f"{len(plan.scenes)}, and {len(plan.rejected)} that cannot be opened"),
+        ("windows", f"{len(plan.windows)} (synthetic blurs per place: {blurs})"),
+        ("measured", f"{plan.core_pixels / 1e6:.1f} MPix"),
+        ("read", f"{plan.read_pixels / 1e6:.1f} MPix, {tax:.2f} x for the halo"),
+        ("deblurrer", f"{plan.deblurrer.name} {plan.deblurrer.sha256[:12]}"),
+        ("detector", f"{plan.detector.name} {plan.detector.sha256[:12]}: {', '.join(plan.names)}"),
+        ("labels", str(config.input.labels or "none")),
+        ("networks", "time unknown" if seconds is None else f"about {seconds:.0f} s"),
+        ("output", str(config.output)),
+    ]
+
+
+def input_stamp(path: str) -> tuple[str, int, int]:
+    """Return what identifies a file without reading it: path, size in bytes, mtime in ns."""
+    status = os.stat(path)
+    return path, status.st_size, status.st_mtime_ns
+
+
+def _find_weights(config: DeblurConfig | DetectConfig) -> Weights:
+    path = resolve_weights(config.weights)
+    shipped = config.weights in shipped_weights()
+    numbers = read_card(path).numbers if shipped else {}
+    return Weights(config.weights, path, sha256(path), numbers.get("cpu_seconds_per_mpix"))

@@ -1,0 +1,43 @@
+"""What a run writes: each table with the function that turns a record into its rows."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from pipeline.planning import Plan
+from transforms.rows import detection_rows, rejected_rows, summary_rows, tile_rows
+from transforms.tables import DETECTIONS, REJECTED, SUMMARY, TILES, Table
+from transforms.write import Destination, ToRows
+
+Report = tuple[Table, ToRows, Destination]
+"""The arguments of `WriteTable`; `write_table` takes the records before them."""
+
+
+@dataclass(frozen=True)
+class Reports:
+    """The four tables of a run."""
+
+    tiles: Report
+    detections: Report
+    summary: Report
+    rejected: Report
+
+    @staticmethod
+    def of(plan: Plan) -> "Reports":
+        """Bind the settings of a run."""
+        config = plan.config
+        threshold, report = config.detect.score_threshold, config.report
+        destination = Destination(config.output, plan.run_id, report.shards)
+        found = partial(
+            detection_rows,
+            names=plan.names,
+            min_score=threshold if report.min_score is None else report.min_score,
+            crs=report.crs,
+        )
+        tiles = partial(tile_rows, threshold=threshold, crs=report.crs)
+        rejected = partial(rejected_rows, output=config.output)
+        return Reports(
+            tiles=(TILES, tiles, destination),
+            detections=(DETECTIONS, found, destination),
+            summary=(SUMMARY, summary_rows, destination),
+            rejected=(REJECTED, rejected, destination),
+        )

@@ -1,0 +1,105 @@
+"""The table for people at the end of a run, and the answer in one sentence."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from transforms.records import ARMS, SummaryRow, Truth
+from transforms.summarize import ALL
+
+Numbers = dict[tuple[str, str], SummaryRow]
+
+
+def overall(rows: Sequence[SummaryRow]) -> tuple[Truth, Numbers]:
+    """Return the truth mode of a run and its rows over everything, by (arm, metric)."""
+    everything = [row for row in rows if row.stratum == ALL]
+    if not everything:
+        return "none", {}
+    # Tiles without data have no labels of their own; a run is described by its strongest truth.
+    truths: tuple[Truth, ...] = ("labels", "reference", "none")
+    truth = next(t for t in truths if any(row.truth == t for row in everything))
+    return truth, {(row.arm, row.metric): row for row in everything if row.truth == truth}
+
+
+def results_table(rows: Sequence[SummaryRow]) -> Table:
+    """Return arm x (recall, precision, AP, PSNR, SSIM, n) or, without truth, the changes."""
+    truth, numbers = overall(rows)
+    if truth == "none":
+        return _changes_table(numbers)
+    prefix = "" if truth == "labels" else "agreement_"
+    metrics = sorted({m for _, m in numbers if m.startswith(f"{prefix}ap")})
+    ap = metrics[0] if metrics else f"{prefix}ap50"
+    columns = (f"{prefix}recall", f"{prefix}precision", ap, "psnr", "ssim")
+    table = Table(title="Detection and quality by arm", title_justify="left")
+    table.add_column("arm")
+    for column in columns:
+        table.add_column(column.replace("_", " "), justify="right")
+    table.add_column("n", justify="right")
+    for arm in ARMS:
+        if (arm, columns[0]) in numbers:
+            cells = [_format(numbers.get((arm, column)), column) for column in columns]
+            table.add_row(arm, *cells, str(numbers[arm, columns[0]].n))
+    return table
+
+
+def verdict(rows: Sequence[SummaryRow]) -> str:
+    """Say in one sentence what deblurring did to detection."""
+    truth, numbers = overall(rows)
+    if not numbers:
+        return "Nothing was measured: no tile had valid pixels."
+    if truth == "none":
+        kept, gained, lost = (
+            _value(numbers, "after", f"objects_{change}") for change in ("kept", "gained", "lost")
+        )
+        return (
+            f"Deblurring kept {kept:.0f} objects, added {gained:.0f} and removed {lost:.0f}; "
+            "without labels or a sharp reference nobody can say which of them are true."
+        )
+    return _verdict_with_truth("recall" if truth == "labels" else "agreement_recall", numbers)
+
+
+def _verdict_with_truth(recall: str, numbers: Numbers) -> str:
+    word = recall.replace("_", " ")
+    before, after = _value(numbers, "before", recall), _value(numbers, "after", recall)
+    null = _value(numbers, "null", recall)
+    if before is None or after is None or null is None:
+        return f"There are no labels in the measured area, so {word} is undefined."
+    change = f"Deblurring changed {word} by {_points(after - before)}"
+    control = f"the null control by {_points(null - before)}"
+    sharp = _value(numbers, "reference", recall)
+    if sharp is None:
+        return f"{change} (from {before:.3f} to {after:.3f}); {control}."
+    lost = sharp - before
+    if lost <= 0:
+        return f"Blur cost no {word} here ({sharp:.3f} sharp, {before:.3f} blurred). {change}."
+    return (
+        f"Blur cost {_points(lost)} of {word} (from {sharp:.3f} to {before:.3f}); deblurring "
+        f"changed it by {_points(after - before)}, {100 * (after - before) / lost:+.0f} % of the "
+        f"loss; {control}."
+    )
+
+
+def _changes_table(numbers: Numbers) -> Table:
+    table = Table(title="Objects at the operating point (no truth given)", title_justify="left")
+    table.add_column("change")
+    table.add_column("objects", justify="right")
+    for change in ("kept", "gained", "lost"):
+        table.add_row(change, _format(numbers.get(("after", f"objects_{change}")), "count"))
+    return table
+
+
+def _value(numbers: Numbers, arm: str, metric: str) -> float | None:
+    row = numbers.get((arm, metric))
+    return None if row is None else row.value
+
+
+def _format(row: SummaryRow | None, metric: str) -> str:
+    if row is None or row.value is None:
+        return "-"
+    if metric == "count":
+        return f"{row.value:.0f}"
+    return f"{row.value:.2f}" if metric == "psnr" else f"{row.value:.3f}"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f} points"
