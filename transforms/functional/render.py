@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.functional.render_canvas import Canvas, Floats, Sun, expose
-from transforms.functional.render_ground import Frame, Plan, draw_ground
+from transforms.functional.render_ground import draw_ground
 from transforms.functional.render_layouts import LAYOUTS
 from transforms.functional.render_objects import (
     cast_block,
@@ -18,6 +18,7 @@ from transforms.functional.render_objects import (
     draw_block,
     stand_tree,
 )
+from transforms.functional.render_plan import Frame, Plan
 from transforms.functional.render_vehicles import (
     VEHICLE_CLASSES,
     Vehicle,
@@ -78,7 +79,7 @@ def paint_scene(
 ) -> RenderedScene:
     """Draw a plan: flat ground, vehicles, cast shadows, roofs, crowns, then the camera."""
     streams = rng.spawn(5)
-    sun = Sun(float(rng.uniform(0, 2 * np.pi)), float(rng.uniform(0.6, 1.1)))
+    sun = Sun(float(rng.uniform(0, 2 * np.pi)), float(rng.uniform(0.68, 1.12)))
     canvas = Canvas(height, width, gsd, sun, streams[0])
     draw_ground(canvas, plan)
     seen = [v for v in plan.vehicles if canvas.box(v.corners) is not None]
@@ -95,7 +96,7 @@ def paint_scene(
     crowns = [crown(tree, canvas, streams[2]) for tree in trees]
     for tree, (_, alpha) in zip(trees, crowns, strict=True):
         cast_tree(canvas, tree, alpha)
-    canvas.apply_shade(float(rng.uniform(0.42, 0.62)))
+    canvas.apply_shade(float(rng.uniform(0.34, 0.58)))
     for block in sorted(plan.blocks, key=lambda block: block.height):
         draw_block(canvas, block, streams[3])
     for tree, drawn in zip(trees, crowns, strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import cv2
@@ -44,8 +46,8 @@ class Sun:
 
     def light(self, heading: float = 0.0) -> tuple[float, float, float]:
         """Unit vector to the light in a frame turned by `heading` radians."""
-        flat, turned = np.cos(self.elevation), self.azimuth - heading
-        return (-flat * np.cos(turned), -flat * np.sin(turned), float(np.sin(self.elevation)))
+        flat, turned = math.cos(self.elevation), self.azimuth - heading
+        return -flat * math.cos(turned), -flat * math.sin(turned), math.sin(self.elevation)
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,23 @@ def _wrapped(tile: Floats, row: int, col: int, height: int, width: int) -> Float
     return tile.take(rows, axis=0).take(cols, axis=1)
 
 
+def _bands(region: tuple[slice, slice], mask: Bytes) -> Iterator[tuple[slice, slice, Floats]]:
+    """Cut a mask into bands of rows, trimmed to the columns in use: rows, columns, alpha 0..1."""
+    rows, cols = region
+    for top in range(0, mask.shape[0], STRIP):
+        band = mask[top : top + STRIP]
+        used = np.flatnonzero(band.any(axis=0))
+        if used.size:
+            left, right = int(used[0]), int(used[-1]) + 1
+            alpha = band[:, left:right].astype(np.float32) * np.float32(1 / 255)
+            start = rows.start + top
+            yield (
+                slice(start, start + band.shape[0]),
+                slice(cols.start + left, cols.start + right),
+                alpha,
+            )
+
+
 @dataclass(eq=False)
 class Canvas:
     """A picture under construction. Lengths are metres, from the top left corner, x right, y down.
@@ -109,8 +128,8 @@ class Canvas:
         self.shade, self.low_shade = np.zeros(flat, np.uint8), np.zeros(flat, np.uint8)
         self.own, self.cover = np.zeros(flat, np.uint8), np.zeros(flat, np.uint8)
         self.noises = (
-            noise_tile(self.rng, shortest=2, longest=5),
-            noise_tile(self.rng, shortest=4, longest=60),
+            noise_tile(self.rng, shortest=2, longest=14),
+            noise_tile(self.rng, shortest=8, longest=130),
             noise_tile(self.rng, shortest=6, longest=256),
             noise_tile(self.rng, shortest=6, longest=256),
         )
@@ -166,12 +185,8 @@ class Canvas:
     def fill(self, region: tuple[slice, slice], mask: Bytes, material: Material) -> None:
         """Lay a textured material where the mask (uint8, 0..255) of the region says."""
         seed = int(self.rng.integers(1 << 18))
-        rows, cols = region
-        for top in range(rows.start, rows.stop, STRIP):
-            strip = slice(top, min(top + STRIP, rows.stop))
-            alpha = mask[top - rows.start : strip.stop - rows.start].astype(np.float32) / 255
-            if alpha.any():
-                self.blend(strip, cols, self.texture(strip, cols, material, seed), alpha)
+        for rows, cols, alpha in _bands(region, mask):
+            self.blend(rows, cols, self.texture(rows, cols, material, seed), alpha)
 
     def fill_all(self, material: Material) -> None:
         """Lay a material over the whole picture."""
@@ -209,9 +224,14 @@ class Canvas:
         """Draw a line of `thickness` metres in one colour; thinner than a pixel means fainter."""
         found = self.mask_of(points, thickness=thickness)
         if found is not None:
-            (rows, cols), mask = found
-            alpha = mask.astype(np.float32) * (opacity * min(1.0, thickness / self.gsd) / 255)
-            self.blend(rows, cols, np.float32(colour), alpha)
+            self.lay(*found, colour, opacity * min(1.0, thickness / self.gsd))
+
+    def lay(
+        self, region: tuple[slice, slice], mask: Bytes, colour: Rgb, opacity: float = 1.0
+    ) -> None:
+        """Lay one colour where the mask (uint8, 0..255) of the region says."""
+        for rows, cols, alpha in _bands(region, mask):
+            self.blend(rows, cols, np.float32(colour), alpha * np.float32(opacity))
 
     def mark(
         self,

@@ -1,4 +1,4 @@
-"""Kinds of ground: suburb, car park, industry, highway, apron and fields, each laid on a frame."""
+"""Kinds of ground, each laid on a frame: suburb, car park, industry, highway, apron, fields."""
 
 from __future__ import annotations
 
@@ -6,263 +6,39 @@ from collections.abc import Callable
 
 import numpy as np
 
-from transforms.functional.render_canvas import Floats, Material, Rgb, rectangle
-from transforms.functional.render_ground import (
+from transforms.functional.render_canvas import Floats, Material
+from transforms.functional.render_objects import BITUMEN, SHEETS, Block
+from transforms.functional.render_plan import (
     ASPHALT,
     BUILT,
     CONCRETE,
     DARK_ASPHALT,
     GRAVEL,
-    KEPT,
     LAWN,
     MEADOW,
     OLD_ASPHALT,
-    PARKED,
     PAVED,
-    PAVING,
-    PLANTED,
     ROAD,
     SOIL,
-    WHITE,
     Frame,
-    Mark,
+    Line,
     Plan,
     Road,
     offset,
+    pick,
+    plant,
     smooth,
     stations,
 )
-from transforms.functional.render_objects import BITUMEN, SHEETS, TILES, Block, Tree
-
-LEAVES: tuple[Rgb, ...] = (
-    (66, 82, 46),
-    (78, 92, 50),
-    (58, 76, 48),
-    (88, 98, 56),
-    (52, 68, 44),
-    (96, 96, 52),
-    (70, 84, 60),
+from transforms.functional.render_plots import (
+    containers,
+    grove,
+    house,
+    houses,
+    slabs,
+    stall,
 )
-
-
-def _pick(plan: Plan, options: tuple[Rgb, ...]) -> Rgb:
-    r, g, b = np.array(options[plan.rng.integers(len(options))]) * plan.rng.uniform(0.9, 1.1)
-    return float(r), float(g), float(b)
-
-
-def plant(
-    plan: Plan, x: float, y: float, radius: float, *, avoid: int = ROAD | BUILT | PARKED | PAVED
-) -> bool:
-    """Plant one tree or, below 1.2 m, one bush."""
-    height = radius * plan.rng.uniform(1.6, 2.6)
-    return plan.tree(Tree(x, y, radius, height, _pick(plan, LEAVES)), avoid=avoid)
-
-
-def grove(plan: Plan, frame: Frame, count: int, *, low: float = 1.5, high: float = 5.0) -> None:
-    """Scatter trees and bushes over a frame."""
-    for _ in range(count):
-        u, v = plan.rng.uniform(-0.5, 0.5, 2) * (frame.length, frame.width)
-        plant(plan, *frame.at(u, v), float(plan.rng.uniform(low, high)))
-
-
-def kind_of(plan: Plan, shares: tuple[float, float, float, float]) -> int:
-    """A vehicle class drawn from shares of VEHICLE_CLASSES."""
-    return int(plan.rng.choice(4, p=np.array(shares) / sum(shares)))
-
-
-def drive(plan: Plan, road: Road, *, gap: float, shares: tuple[float, float, float, float]) -> None:
-    """Put moving traffic into the lanes of a road, on average one vehicle in `gap` metres."""
-    rng = plan.rng
-    if road.marking == "motorway":
-        lane = (road.width - 4.0) / road.lanes
-        lanes = [((k + 0.5) * lane - (road.width - 4) / 2, 1) for k in range(road.lanes)]
-    else:
-        lane = road.width / (2 * road.lanes)
-        lanes = [((k + 0.5) * lane * side, side) for k in range(road.lanes) for side in (-1, 1)]
-    for side, way in lanes:
-        line = offset(road.points, side)
-        for x, y, heading in stations(line, rng.uniform(0, gap), 7.0):
-            if rng.uniform() < 7.0 / gap:
-                turned = heading + (0 if way > 0 else np.pi) + rng.normal(0, 0.015)
-                x, y = x + rng.normal(0, 0.2), y + rng.normal(0, 0.2)
-                plan.park(x, y, turned, kind_of(plan, shares))
-
-
-def kerb(plan: Plan, road: Road, *, share: float, sides: tuple[int, ...] = (-1, 1)) -> None:
-    """Park vehicles bumper to bumper along the kerbs of a road."""
-    rng = plan.rng
-    for side in sides:
-        line = offset(road.points, side * (road.width / 2 - 1.05))
-        stay = rng.uniform() < 0.5
-        for x, y, heading in stations(line, rng.uniform(0, 4), rng.uniform(4.9, 5.6)):
-            if rng.uniform() < 0.08:
-                stay = not stay
-            if rng.uniform() < (share if stay else share * 0.4):
-                turned = heading + (np.pi if rng.uniform() < (0.2 if side > 0 else 0.8) else 0.0)
-                plan.park(
-                    x + rng.normal(0, 0.06),
-                    y + rng.normal(0, 0.06),
-                    turned + rng.normal(0, 0.02),
-                    kind_of(plan, (0.9, 0.1, 0, 0)),
-                )
-
-
-def car_park(
-    plan: Plan,
-    frame: Frame,
-    *,
-    filled: float,
-    style: str,
-    surface: Material = ASPHALT,
-    trees: float = 0.3,
-    lines: bool = True,
-) -> None:
-    """Rows of bays on a frame. style: "perpendicular", "diagonal" or "herringbone"."""
-    rng = plan.rng
-    plan.area(frame.corners, surface, PAVED)
-    lean = np.pi / 2 if style == "perpendicular" else float(rng.uniform(0.8, 1.15))
-    bay = float(rng.uniform(2.35, 2.6))
-    pitch = bay / np.sin(lean)
-    depth = 5.0 * np.sin(lean) + (0.0 if style == "perpendicular" else bay / 2 * np.cos(lean))
-    aisle = 6.0 if style == "perpendicular" else 4.0
-    row = -frame.width / 2 + depth / 2 + 0.5
-    index = 0
-    while row + depth / 2 < frame.width / 2:
-        up = -1 if index % 2 == 0 else 1
-        tilt = lean if style != "herringbone" or index % 4 < 2 else np.pi - lean
-        angle = frame.angle + up * tilt
-        _bays(plan, frame, row, (angle, pitch, depth), filled * rng.uniform(0.75, 1.08), lines)
-        if index % 2 and trees and rng.uniform() < 0.8:
-            _island(plan, frame, row + depth / 2, trees)
-        row += depth + (aisle if index % 2 == 0 else 0.25 + 1.6 * (trees > 0))
-        index += 1
-
-
-def _bays(
-    plan: Plan,
-    frame: Frame,
-    row: float,
-    shape: tuple[float, float, float],
-    filled: float,
-    lines: bool,
-) -> None:
-    rng = plan.rng
-    angle, pitch, depth = shape
-    lean = angle - frame.angle
-    step = np.array([np.cos(lean), np.sin(lean)])
-    for u in np.arange(-frame.length / 2 + 3.2, frame.length / 2 - 3.0, pitch):
-        x, y = frame.at(u, row)
-        if not plan.free(rectangle(x, y, angle, 4.8, 2.2), BUILT | PLANTED):
-            continue
-        if lines:
-            lx, ly = frame.at(u - pitch / 2, row)
-            plan.marks.append(Mark(lx, ly, angle, depth / abs(np.sin(lean)), 0.11, WHITE, 0.6))
-        if rng.uniform() < filled:
-            nose = 0.0 if rng.uniform() < 0.75 else np.pi
-            slide = rng.normal(0, 0.18)
-            x, y = frame.at(u + step[0] * slide + rng.normal(0, 0.07), row + step[1] * slide)
-            kind = kind_of(plan, (0.94, 0.06, 0, 0))
-            plan.park(x, y, angle + nose + rng.normal(0, 0.018), kind)
-
-
-def _island(plan: Plan, frame: Frame, row: float, trees: float) -> None:
-    strip = Frame(*frame.at(0, row + 0.9), frame.angle, frame.length - 5, 1.4)
-    plan.area(strip.corners, LAWN, PLANTED)
-    for u in np.arange(-strip.length / 2, strip.length / 2, 9.0):
-        if plan.rng.uniform() < trees:
-            plant(plan, *strip.at(u, 0), float(plan.rng.uniform(1.2, 2.9)), avoid=ROAD | BUILT)
-
-
-def house(plan: Plan, x: float, y: float, angle: float) -> bool:
-    """A house with its garden things; the street lies towards -v of its frame."""
-    rng = plan.rng
-    length, width = float(rng.uniform(9, 15)), float(rng.uniform(8, 11))
-    roof = str(rng.choice(["gable", "hip", "flat"], p=[0.62, 0.24, 0.14]))
-    colour = _pick(plan, BITUMEN if roof == "flat" else TILES)
-    turn = angle + (np.pi / 2 if rng.uniform() < 0.3 else 0)
-    body = Block(x, y, turn, length, width, float(rng.uniform(3.5, 6.5)), roof, colour)
-    if not plan.block(body):
-        return False
-    frame = Frame(x, y, angle, 18, 24)
-    side = float(rng.choice([-1, 1]))
-    drive_way = Frame(*frame.at(side * 8.5, -6.5), angle, 3.2, 13)
-    if plan.free(drive_way.corners, ROAD | BUILT | PAVED):
-        plan.area(drive_way.corners, PAVING if rng.uniform() < 0.6 else GRAVEL, PAVED)
-        if rng.uniform() < 0.45:
-            garage = Block(
-                *frame.at(side * 8.5, 3.4),
-                angle + np.pi / 2,
-                6,
-                3.2,
-                2.6,
-                "flat",
-                _pick(plan, BITUMEN),
-                fitted=False,
-            )
-            plan.block(garage)
-        for v in (-9.5, -3.8):
-            if rng.uniform() < 0.45:
-                heading = angle + rng.choice([-1, 1]) * np.pi / 2 + rng.normal(0, 0.04)
-                plan.park(*frame.at(side * 8.5, v), heading, kind_of(plan, (0.93, 0.07, 0, 0)))
-    _garden(plan, frame)
-    return True
-
-
-def _garden(plan: Plan, frame: Frame) -> None:
-    rng = plan.rng
-    for _ in range(rng.integers(1, 5)):
-        u, v = rng.uniform(-9, 9), rng.uniform(4, 15)
-        x, y = frame.at(u, v)
-        what = rng.uniform()
-        spot = rectangle(x, y, frame.angle, 4, 4)
-        if not plan.free(spot, ROAD | KEPT | BUILT | PAVED):
-            continue
-        if what < 0.12:
-            circle(plan, x, y, float(rng.uniform(1.2, 2.0)), (52, 58, 70))  # trampoline
-        elif what < 0.24:
-            plan.area(rectangle(x, y, frame.angle, 7, 4.2), CONCRETE, PAVED)
-            plan.marks.append(Mark(x, y, frame.angle, 6, 3.2, (112, 168, 182), 0.9))  # pool
-        elif what < 0.45:
-            plan.block(
-                Block(
-                    x,
-                    y,
-                    frame.angle,
-                    rng.uniform(2, 3.5),
-                    rng.uniform(1.8, 2.6),
-                    2.0,
-                    "gable",
-                    _pick(plan, TILES),
-                    fitted=False,
-                )
-            )
-        elif what < 0.6:
-            plan.marks.append(
-                Mark(x, y, frame.angle, rng.uniform(2, 5), rng.uniform(2, 4), (122, 104, 84), 0.7)
-            )
-        else:
-            plan.area(rectangle(x, y, frame.angle, rng.uniform(3, 6), rng.uniform(2, 4)), PAVING)
-    for _ in range(rng.integers(2, 8)):
-        u, v = rng.uniform(-11, 11), rng.uniform(-9, 16)
-        plant(
-            plan, *frame.at(u, v), float(rng.choice([rng.uniform(0.5, 1.4), rng.uniform(1.4, 4.4)]))
-        )
-
-
-def circle(plan: Plan, x: float, y: float, radius: float, colour: Rgb) -> None:
-    """A flat disc in one colour."""
-    turn = np.linspace(0, 2 * np.pi, 25)
-    points = np.column_stack([x + radius * np.cos(turn), y + radius * np.sin(turn)])
-    plan.area(points.astype(np.float32), Material(colour, 3, 3, 2))
-
-
-def houses(plan: Plan, road: Road, *, pitch: float, setback: float) -> None:
-    """Line both sides of a street with houses."""
-    for side in (-1, 1):
-        line = offset(road.points, side * (road.width / 2 + setback))
-        for x, y, heading in stations(line, plan.rng.uniform(4, 14), pitch):
-            angle = heading + (0.0 if side > 0 else np.pi) + plan.rng.normal(0, 0.03)
-            house(plan, x, y, angle)
+from transforms.functional.render_traffic import car_park, drive, kerb, kind_of
 
 
 def suburb(plan: Plan, frame: Frame) -> None:
@@ -326,7 +102,7 @@ def parking(plan: Plan, frame: Frame) -> None:
         40,
         8,
         "flat",
-        _pick(plan, BITUMEN),
+        pick(plan, BITUMEN),
     )
     plan.block(shop)
     car_park(
@@ -344,56 +120,6 @@ def parking(plan: Plan, frame: Frame) -> None:
     kerb(plan, street, share=0.5)
     houses(plan, Road(offset(street.points, -12), 8.0), pitch=22, setback=10)
     grove(plan, frame, int(frame.length * frame.width / 300), low=0.8, high=5)
-
-
-def stall(plan: Plan, x: float, y: float, angle: float) -> None:
-    """A market stall or bin shelter: about as large as a car, and none."""
-    rng = plan.rng
-    colours: tuple[Rgb, ...] = ((214, 212, 206), (172, 44, 42), (60, 92, 150), (78, 120, 84))
-    plan.block(
-        Block(
-            x,
-            y,
-            angle + rng.normal(0, 0.1),
-            rng.uniform(2.5, 5),
-            rng.uniform(1.6, 3),
-            2.4,
-            str(rng.choice(["plain", "gable"])),
-            _pick(plan, colours),
-            fitted=False,
-        ),
-        avoid=BUILT | PARKED | ROAD,
-    )
-
-
-def containers(plan: Plan, frame: Frame, count: int) -> None:
-    """Shipping containers and skips in rough rows."""
-    rng = plan.rng
-    colours: tuple[Rgb, ...] = (
-        (134, 62, 48),
-        (52, 84, 130),
-        (70, 104, 82),
-        (164, 160, 150),
-        (190, 150, 70),
-        (120, 124, 128),
-    )
-    for _ in range(count):
-        u = rng.uniform(-0.5, 0.5) * frame.length
-        v = np.round(rng.uniform(-0.5, 0.5) * frame.width / 2.9) * 2.9
-        length = 6.06 if rng.uniform() < 0.6 else 12.2
-        plan.block(
-            Block(
-                *frame.at(u, v),
-                frame.angle,
-                length,
-                2.44,
-                2.6,
-                "sheet",
-                _pick(plan, colours),
-                fitted=False,
-            ),
-            avoid=BUILT | PARKED | ROAD,
-        )
 
 
 def industry(plan: Plan, frame: Frame) -> None:
@@ -444,7 +170,7 @@ def _yard(plan: Plan, frame: Frame) -> None:
         width,
         float(rng.uniform(7, 12)),
         roof,
-        _pick(plan, SHEETS if roof == "sheet" else BITUMEN),
+        pick(plan, SHEETS if roof == "sheet" else BITUMEN),
     )
     plan.block(hall, avoid=BUILT | ROAD)
     strip = Frame(
@@ -506,8 +232,8 @@ def motorway(plan: Plan, centre: Floats, *, gap: float) -> None:
         )
         plan.road(road)
         drive(plan, road, gap=gap, shares=(0.72, 0.11, 0.15, 0.02))
-    plan.lines.append((offset(centre, 0.6), 0.3, (176, 178, 178), 0.9))
-    plan.lines.append((offset(centre, -0.6), 0.3, (176, 178, 178), 0.9))
+    for side in (-0.6, 0.6):
+        plan.lines.append(Line(offset(centre, side), 0.3, (176, 178, 178), 0.9))
 
 
 def apron(plan: Plan, frame: Frame) -> None:
@@ -517,14 +243,8 @@ def apron(plan: Plan, frame: Frame) -> None:
     slab = Frame(*frame.at(0, -18), frame.angle, frame.length, 74)
     plan.area(slab.corners, CONCRETE, PAVED)
     slabs(plan, slab)
-    plan.lines.append(
-        (
-            smooth(slab.line([(-slab.length / 2, 10), (0, 10), (slab.length / 2, 10)])),
-            0.3,
-            (206, 176, 70),
-            0.85,
-        )
-    )
+    taxi = slab.line([(-slab.length / 2, 10), (slab.length / 2, 10)])
+    plan.lines.append(Line(taxi, 0.3, (206, 176, 70), 0.85))
     for _ in range(rng.integers(8, 22)):
         x, y = slab.at(*(rng.uniform(-0.48, 0.48, 2) * (slab.length, slab.width)))
         plan.park(x, y, rng.uniform(0, 2 * np.pi), kind_of(plan, (0.45, 0.3, 0.15, 0.1)))
@@ -550,24 +270,6 @@ def apron(plan: Plan, frame: Frame) -> None:
     grove(plan, frame, int(frame.length * frame.width / 700), low=0.8, high=4)
 
 
-def slabs(plan: Plan, frame: Frame) -> None:
-    """Joints of concrete slabs, and stains."""
-    rng = plan.rng
-    for u in np.arange(-frame.length / 2, frame.length / 2, 7.5):
-        line = frame.line([(u, -frame.width / 2), (u, frame.width / 2)])
-        plan.lines.append((line, 0.09, (98, 96, 92), 0.7))
-    for v in np.arange(-frame.width / 2, frame.width / 2, 7.5):
-        line = frame.line([(-frame.length / 2, v), (frame.length / 2, v)])
-        plan.lines.append((line, 0.09, (98, 96, 92), 0.7))
-    for _ in range(int(frame.length * frame.width / 160)):
-        x, y = frame.at(*(rng.uniform(-0.5, 0.5, 2) * (frame.length, frame.width)))
-        cell = rng.uniform(0.2, 1.0) * 7.5
-        tone = rng.uniform(110, 180)
-        plan.marks.append(
-            Mark(x, y, frame.angle, cell, cell * rng.uniform(0.3, 1), (tone, tone, tone), 0.25)
-        )
-
-
 def fields(plan: Plan, frame: Frame) -> None:
     """Crops, a farm and a country road with some traffic, cars on grass."""
     rng = plan.rng
@@ -588,9 +290,7 @@ def fields(plan: Plan, frame: Frame) -> None:
             plan.area(strip.corners, crops[rng.integers(5)])
             for row in np.arange(-step / 2, step / 2, rng.uniform(1.5, 6)):
                 line = strip.line([(row, -strip.width / 2), (row, strip.width / 2)])
-                plan.lines.append(
-                    (line, rng.uniform(0.2, 0.5), (92, 88, 62), rng.uniform(0.1, 0.35))
-                )
+                plan.furrows.append(Line(line, 0.4, (92, 88, 62), rng.uniform(0.1, 0.3)))
         u += step
     road = Road(
         smooth(

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from transforms.functional.render_canvas import Canvas, Floats, Material, Patch, Rgb, rectangle
+from transforms.functional.render_canvas import (
+    NOISE_SIZE,
+    Canvas,
+    Floats,
+    Material,
+    Patch,
+    Rgb,
+    rectangle,
+)
 
 TILES: tuple[Rgb, ...] = (
     (164, 84, 62),
@@ -239,33 +248,35 @@ def crown(tree: Tree, canvas: Canvas, rng: np.random.Generator) -> tuple[Floats,
     grid = np.arange(size, dtype=np.float32) - (size - 1) / 2
     x, y = grid[None, :] / radius, grid[:, None] / radius
     height = np.full((size, size), -1.0, np.float32)
-    count = int(np.clip(5 + tree.radius * 7, 8, 48))
-    for _ in range(count):
-        away, turn = 0.74 * np.sqrt(rng.uniform()), rng.uniform(0, 2 * np.pi)
-        cx, cy = away * np.cos(turn), away * np.sin(turn)
-        r = rng.uniform(0.18, 0.34)
-        top = 0.75 * np.sqrt(1 - away**2) + rng.uniform(-0.08, 0.08)
-        ball = top + r * (0.9 - ((x - cx) ** 2 + (y - cy) ** 2) / r**2)
-        np.maximum(height, ball, out=height)
-    seed = rng.integers(0, 512 - 1, 2)
-    rows, cols = (seed[0] + np.arange(size)) % 512, (seed[1] + np.arange(size)) % 512
+    lumps = rng.normal(0, 0.09, 3)
+    turn = np.arctan2(y, x)
+    reach = 1 + sum(a * np.cos((k + 2) * turn + 6 * a) for k, a in enumerate(lumps))
+    for _ in range(int(np.clip(8 + tree.radius * 12, 10, 80))):
+        away, angle = 0.86 * math.sqrt(rng.uniform()), rng.uniform(0, 2 * math.pi)
+        cx, cy = away * math.cos(angle), away * math.sin(angle)
+        r = rng.uniform(0.11, 0.27)
+        top = 0.7 * math.sqrt(1 - away**2) + rng.uniform(-0.12, 0.06)
+        lo_x, hi_x = np.searchsorted(x[0], (cx - 1.6 * r, cx + 1.6 * r))
+        lo_y, hi_y = np.searchsorted(y[:, 0], (cy - 1.6 * r, cy + 1.6 * r))
+        part = height[lo_y:hi_y, lo_x:hi_x]
+        away2 = (x[:, lo_x:hi_x] - cx) ** 2 + (y[lo_y:hi_y] - cy) ** 2
+        np.maximum(part, top + r * (0.8 - away2 / r**2), out=part)
+    row, col = rng.integers(0, NOISE_SIZE, 2)
+    rows, cols = (row + np.arange(size)) % NOISE_SIZE, (col + np.arange(size)) % NOISE_SIZE
     leaf = canvas.noises[0].take(rows, 0).take(cols, 1)
     clump = canvas.noises[1].take(cols, 0).take(rows, 1)
-    edge = np.hypot(x, y) + 0.06 * leaf + 0.05 * clump
-    alpha = np.clip((height - 0.02 + 0.07 * leaf) * radius * 0.5, 0, 1)
-    alpha = alpha * np.clip((1.08 - edge) * radius * 0.4, 0, 1)
-    rough = cv2.GaussianBlur(height, (0, 0), 0.8) + 0.035 * leaf
-    slope_y, slope_x = np.gradient(rough * radius)
+    edge = np.hypot(x, y) / reach + 0.07 * leaf + 0.06 * clump
+    alpha = np.clip((height + 0.06 + 0.10 * leaf) * radius * 0.5, 0, 1)
+    alpha = alpha * np.clip((1.04 - edge) * radius * 0.5, 0, 1)
+    rough = cv2.GaussianBlur(height, (0, 0), 0.7) + (0.5 / max(radius, 4) + 0.02) * leaf
+    slope_y, slope_x = np.gradient(rough * radius * 0.55)
     lx, ly, lz = canvas.sun.light()
-    lit = np.clip(
-        (lz - 0.8 * (slope_x * lx + slope_y * ly)) / np.sqrt(1 + 0.64 * (slope_x**2 + slope_y**2)),
-        0,
-        1.3,
-    )
-    depth = np.clip(0.45 + 0.75 * height, 0.3, 1.1)
-    shade = (0.30 + 0.85 * lit) * depth + 0.06 * leaf
+    lit = (lz - slope_x * lx - slope_y * ly) / np.sqrt(1 + slope_x**2 + slope_y**2)
+    side = -(x * lx + y * ly) * -0.16
+    shade = 0.34 + 0.78 * np.clip(lit, 0, 1.2) + side + 0.05 * leaf + 0.06 * clump
+    shade *= np.clip(0.62 + 0.6 * height, 0.42, 1.1)
     colour = np.float32(tree.colour) * shade[..., None]
-    colour += np.float32([9, 6, -4]) * np.clip(lit - 0.75, 0, 1)[..., None]
+    colour += np.float32([10, 7, -3]) * np.clip(lit - 0.7, 0, 1)[..., None]
     return colour.astype(np.float32), alpha.astype(np.float32)
 
 

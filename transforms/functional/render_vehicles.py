@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -113,9 +114,9 @@ def _car_shape(vehicle: Vehicle, scale: float, rng: np.random.Generator) -> _Sha
         roof_front = windscreen - rng.uniform(0.26, 0.34)
         roof_rear = (-0.72 if estate else -0.36) + rng.uniform(-0.06, 0.06)
         rear_glass = roof_rear - (0.17 if estate else rng.uniform(0.22, 0.32))
-    nose = 0.90 + 0.10 * _smooth(1.0, 0.80, np.abs(x))
-    edge = np.abs(x) ** 9 + (side / nose) ** 7
-    alpha = np.clip((1 - edge) * 2.2, 0, 1)
+    nose = 0.84 + 0.16 * _smooth(1.03, 0.62, np.abs(x))
+    edge = np.abs(x) ** 8 + (side / nose) ** 5
+    alpha = np.clip((1 - edge) * 2.6, 0, 1)
     shoulder = np.interp(
         x[0],
         [-1.02, -0.93, rear_glass, windscreen, 0.9, 1.02],
@@ -138,7 +139,7 @@ def _car_shape(vehicle: Vehicle, scale: float, rng: np.random.Generator) -> _Sha
     cabin = np.maximum(ridge - shoulder, 0) * _smooth(
         0.94 if van else 0.9, 0.80 if van else 0.66, side
     )
-    dome = 0.10 * (1 - side**2) - 0.45 * _smooth(0.78, 1.04, side) * 0.6
+    dome = 0.16 * (1 - side**2) - 0.28 * _smooth(0.76, 1.04, side)
     height = cv2.GaussianBlur(shoulder + cabin + dome, (0, 0), 0.06 * scale)
 
     inner = _smooth(0.86, 0.78, side)
@@ -245,16 +246,20 @@ def vehicle_sprite(vehicle: Vehicle, sun: Sun, scale: float, rng: np.random.Gene
     """Premultiplied RGBA float32 (h, w, 4), `scale` px per metre, facing right, lit by the sun."""
     make = (_car_shape, _car_shape, _lorry_shape, _bus_shape)[vehicle.kind]
     shape = make(vehicle, scale, rng)
-    slope_y, slope_x = np.gradient(shape.height * scale)
+    slope_y, slope_x = np.gradient(shape.height.astype(np.float32) * scale)
     norm = 1 / np.sqrt(slope_x**2 + slope_y**2 + 1)
     lx, ly, lz = sun.light(vehicle.heading)
     facing = np.clip((lz - slope_x * lx - slope_y * ly) * norm, 0, None)
-    half = np.array([lx, ly, lz + 1]) / np.sqrt(lx**2 + ly**2 + (lz + 1) ** 2)
+    size = math.sqrt(lx**2 + ly**2 + (lz + 1) ** 2)
+    half = (lx / size, ly / size, (lz + 1) / size)
     mirror = np.clip((half[2] - slope_x * half[0] - slope_y * half[1]) * norm, 0, 1)
     light = (0.38 + 0.62 * facing / lz)[..., None]
     sky = np.float32([66, 74, 86]) * (0.35 * norm**2)[..., None]
-    body = shape.albedo * light + sky * 0.55 + (150 * mirror**90)[..., None]
-    pane = np.float32(GLASS) * (0.5 + 0.5 * light) + sky * 0.7 + (230 * mirror**160)[..., None]
+    glint = float(rng.uniform(90, 210))
+    body = shape.albedo * light + sky * 0.55 + (glint * mirror**50)[..., None]
+    pane = (
+        np.float32(GLASS) * (0.5 + 0.5 * light) + sky * 0.7 + (1.5 * glint * mirror**90)[..., None]
+    )
     colour = body + (pane - body) * shape.glass[..., None]
     rim = np.float32(1) - 0.35 * np.clip(1.6 - 2.2 * cv2.blur(shape.alpha, (5, 5)), 0, 1)
     colour = np.clip(colour * rim[..., None], 0, 252)
