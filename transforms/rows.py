@@ -7,6 +7,7 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from transforms.functional.gain import DetectionCounts
 from transforms.functional.quality import Quality
@@ -19,9 +20,7 @@ from transforms.georeference import (
     reproject,
 )
 from transforms.records import ArmRow, Rejected, Scene, SummaryRow, TileRow
-from transforms.tables import Row, Rows
-
-_BOX = ("xmin", "ymin", "xmax", "ymax")
+from transforms.tables import SIDES, Row, Rows
 
 
 def tile_rows(row: TileRow, *, threshold: float, crs: str = "scene") -> Rows:
@@ -147,11 +146,11 @@ def _places(corners: Points, scene: Scene, crs: str) -> list[dict[str, Any]]:
     target = _map_crs(scene, crs)
     if scene.crs is not None and target is not None:
         corners = reproject(corners, scene.crs, target)
-    placed = np.isfinite(corners.reshape(-1, 8)).all(axis=1)
+    placed: NDArray[np.bool_] = np.asarray(np.isfinite(corners).all(axis=(1, 2)))
     geometries = iter(corners_to_wkb(corners[placed]))
     boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).tolist()
     return [
-        {"geometry": next(geometries), "bbox": dict(zip(_BOX, box, strict=True))}
+        {"geometry": next(geometries), "bbox": dict(zip(SIDES, box, strict=True))}
         if exists
         else {"geometry": None, "bbox": None}
         for exists, box in zip(placed, boxes, strict=True)

@@ -8,6 +8,7 @@ SCHEMA_VERSION = "1"
 Type = Literal[
     "string", "int32", "int64", "float32", "float64", "binary", "struct", "list of struct"
 ]
+TableName = Literal["tiles", "detections", "summary", "rejected"]
 Row = dict[str, Any]
 
 
@@ -31,7 +32,7 @@ class Table:
     per CRS, and is sorted by place first.
     """
 
-    name: str
+    name: TableName
     description: str
     columns: tuple[Column, ...]
     order: tuple[str, ...]
@@ -52,6 +53,8 @@ SCENE = Column("scene", "string", "name of the scene in this run")
 ARM = Column("arm", "string", "version of the tile: reference, before, null or after")
 TRUTH = Column("truth", "string", "what the counts refer to: labels, reference or none")
 
+SIDES = ("xmin", "ymin", "xmax", "ymax")
+
 PLACE = (
     Column(
         "geometry", "binary", "polygon as WKB; null where the CRS has no such place", "CRS", True
@@ -62,10 +65,7 @@ PLACE = (
         "bounding box of the geometry",
         "CRS",
         nullable=True,
-        fields=tuple(
-            Column(name, "float64", f"{name} of the geometry", "CRS")
-            for name in ("xmin", "ymin", "xmax", "ymax")
-        ),
+        fields=tuple(Column(name, "float64", f"{name} of the geometry", "CRS") for name in SIDES),
     ),
 )
 
@@ -165,4 +165,4 @@ REJECTED = Table(
     order=("key", "stage", "exception", "message"),
 )
 
-TABLES = (TILES, DETECTIONS, SUMMARY, REJECTED)
+TABLES = {table.name: table for table in (TILES, DETECTIONS, SUMMARY, REJECTED)}

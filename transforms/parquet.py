@@ -1,0 +1,178 @@
+"""Rows as columns, and files of them with deterministic bytes (the only door to pyarrow)."""
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from transforms.functional.morton import morton_codes
+from transforms.georeference import crs_to_projjson
+from transforms.tables import SCHEMA_VERSION, SIDES, Column, Row, Table
+
+ROW_GROUP = 50_000
+"""Rows per row group: small enough that a reader of one place skips the rest of a part."""
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """A written file: `path` relative to the output, with slashes."""
+
+    path: str
+    rows: int
+    sha256: str
+
+
+def encode(rows: Sequence[Row], table: Table) -> pa.RecordBatch:
+    """Return rows as a record batch; raises ValueError naming the column that does not fit."""
+    for row in rows:
+        _check_fields(table.columns, row, f"table {table.name}, row {row.get('key', row)}")
+    arrays = [
+        _to_array(column, [row[column.name] for row in rows], table) for column in table.columns
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in table.columns])
+
+
+def write_part(
+    batches: Iterable[pa.RecordBatch],
+    table: Table,
+    *,
+    output: Path,
+    name: str,
+    crs: str | None,
+    run_id: str,
+) -> Part:
+    """Sort the rows of one part and write them, under a temporary name and then renamed.
+
+    The bytes depend on the set of rows and the keywords but `output`, not on the order of the rows.
+    """
+    schema = arrow_schema(table)
+    gathered = pa.Table.from_batches([batch.cast(schema) for batch in batches], schema)
+    content = _sort(gathered.combine_chunks(), table)
+    path = output / table.name / name
+    temporary = temporary_folder(output, table) / f"{uuid.uuid4().hex}.parquet"
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    labelled = content.replace_schema_metadata(_metadata(content, table, crs, run_id))
+    pq.write_table(labelled, temporary, row_group_size=ROW_GROUP, compression="zstd")
+    digest = _sha256(temporary)
+    os.replace(temporary, path)
+    return Part(f"{table.name}/{name}", content.num_rows, digest)
+
+
+def temporary_folder(output: Path, table: Table) -> Path:
+    """Return where parts of a table are written before they get their names."""
+    return output / table.name / "_tmp"
+
+
+def list_parts(output: Path) -> list[Part]:
+    """Return the parts of every table in an output folder, as `publish` left them."""
+    return [
+        Part(path.relative_to(output).as_posix(), pq.read_metadata(path).num_rows, _sha256(path))
+        for path in sorted(output.glob("*/part-*.parquet"))
+    ]
+
+
+def read_rows(output: Path, table: Table, columns: Sequence[str] | None = None) -> Iterator[Row]:
+    """Yield the rows of a table, part by part in the order of their names."""
+    for path in sorted((output / table.name).glob("part-*.parquet")):
+        yield from pq.read_table(path, columns=columns and list(columns)).to_pylist()
+
+
+def arrow_schema(table: Table) -> pa.Schema:
+    """Return a table's schema; unit and description of a column are its field's metadata."""
+    return pa.schema([_to_field(column, described=True) for column in table.columns])
+
+
+def _to_field(column: Column, *, described: bool) -> pa.Field:
+    meaning = {"description": column.description, "unit": column.unit} if described else None
+    kind = _to_type(column, described=described)
+    return pa.field(column.name, kind, column.nullable, metadata=meaning)
+
+
+def _to_type(column: Column, *, described: bool) -> pa.DataType:
+    if not column.fields:
+        return pa.type_for_alias(column.type)
+    struct = pa.struct([_to_field(field, described=described) for field in column.fields])
+    return pa.list_(struct) if column.type == "list of struct" else struct
+
+
+def _to_array(column: Column, values: list[Any], table: Table) -> pa.Array:
+    try:
+        return pa.array(values, _to_type(column, described=False))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise ValueError(
+            f"column {column.name} of table {table.name} must hold {column.type}: {error}"
+        ) from error
+
+
+def _check_fields(columns: Sequence[Column], values: Row, where: str) -> None:
+    names = [column.name for column in columns]
+    if set(values) != set(names):
+        raise ValueError(f"{where}: the columns must be {names}, got {list(values)}")
+    for column in columns:
+        value = values[column.name]
+        if value is None and not column.nullable:
+            raise ValueError(f"{where}: column {column.name} must not be null")
+        if value is not None and column.fields:
+            for fields in value if column.type == "list of struct" else [value]:
+                _check_fields(column.fields, fields, f"{where}, column {column.name}")
+
+
+def _sort(content: pa.Table, table: Table) -> pa.Table:
+    """Return the rows along the Morton curve if they have places, then in the table's order."""
+    names, ordered = list(table.order), content
+    if table.spatial:
+        names.insert(0, "_place")
+        ordered = content.append_column("_place", pa.array(morton_codes(_centres(content))))
+    return content.take(pc.sort_indices(ordered, [(name, "ascending") for name in names]))
+
+
+def _centres(content: pa.Table) -> np.ndarray:
+    xmin, ymin, xmax, ymax = (_bbox(content, name) for name in SIDES)
+    return np.stack([(xmin + xmax) / 2, (ymin + ymax) / 2], axis=1)
+
+
+def _bbox(content: pa.Table, name: str) -> np.ndarray:
+    """Return one side of every bounding box: float64 (k,), nan where there is none."""
+    return np.asarray(pc.struct_field(content["bbox"], name), np.float64)
+
+
+def _metadata(content: pa.Table, table: Table, crs: str | None, run_id: str) -> dict[str, str]:
+    known = {
+        "schema_version": SCHEMA_VERSION,
+        "table": table.name,
+        "description": table.description,
+        "run_id": run_id,
+    }
+    return known | {"geo": json.dumps(_geo(content, crs))} if table.spatial else known
+
+
+def _geo(content: pa.Table, crs: str | None) -> dict[str, Any]:
+    """Return the file's GeoParquet 1.1 metadata; a CRS of null says that it is not known."""
+    sides = {name: ["bbox", name] for name in SIDES}
+    column: dict[str, Any] = {
+        "encoding": "WKB",
+        "geometry_types": ["Polygon"],
+        "crs": crs_to_projjson(crs),
+        "orientation": "counterclockwise",
+        "covering": {"bbox": sides},
+    }
+    if content["geometry"].null_count < content.num_rows:
+        column["bbox"] = [
+            *(float(np.nanmin(_bbox(content, name))) for name in ("xmin", "ymin")),
+            *(float(np.nanmax(_bbox(content, name))) for name in ("xmax", "ymax")),
+        ]
+    return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
