@@ -1,0 +1,241 @@
+"""run.json: the identity of a run, what became of it, and what an output folder already holds."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from configs.schema import RunConfig
+from transforms.parquet import Part
+from transforms.tables import SCHEMA_VERSION
+
+NAME = "run.json"
+DISTRIBUTION = "aerial-deblur"
+LIBRARIES = ("apache-beam", "numpy", "pyarrow", "rasterio", "torch", "ultralytics")
+NOT_IDENTITY = {"output", "engine", "max_rejected"}
+"""Settings that change no row: where to, how fast, and when to complain."""
+
+Stamp = tuple[str, int, int]
+"""A file as known without reading it: path, size in bytes, time of change in ns."""
+
+Manifest = dict[str, Any]
+
+
+class ExitCode(IntEnum):
+    """What the command returns to a scheduler."""
+
+    OK = 0
+    BAD_CONFIG = 2
+    TOO_MANY_REJECTS = 3
+    GATE_FAILED = 4
+    NOTHING_TO_DO = 99
+
+
+class OutputError(ValueError):
+    """The output folder holds something that a run must not replace unasked."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How the planned windows ended; a scene that could not be opened counts as one."""
+
+    planned: int
+    measured: int
+    empty: int
+    rejected: int
+
+
+def stamp(path: str | Path) -> Stamp:
+    """Return what identifies a file without reading it."""
+    status = os.stat(path)
+    return str(path), status.st_size, status.st_mtime_ns
+
+
+def run_identity(config: RunConfig, scenes: Sequence[Stamp], weights: Mapping[str, str]) -> str:
+    """Return 12 hex digits: the same settings, inputs, labels, weights and code give the same rows.
+
+    `weights` maps the name of each weight file to its SHA-256.
+    """
+    known = {
+        "schema_version": SCHEMA_VERSION,
+        "config": config.model_dump(mode="json", exclude=NOT_IDENTITY),
+        "inputs": sorted(scenes),
+        "labels": _label_stamps(config.input.labels),
+        "weights": dict(weights),
+        "code": code_version(),
+    }
+    return hashlib.sha256(_canonical(known).encode()).hexdigest()[:12]
+
+
+def describe_run(
+    config: RunConfig, scenes: Sequence[Stamp], weights: Mapping[str, str]
+) -> Manifest:
+    """Return all that is known of a run before it starts."""
+    settings = config.model_dump(mode="json")
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run_identity(config, scenes, weights),
+        "code_version": code_version(),
+        "versions": {"python": platform.python_version(), **{n: _version(n) for n in LIBRARIES}},
+        "config": settings,
+        "config_sha256": hashlib.sha256(_canonical(settings).encode()).hexdigest(),
+        "inputs": [_describe_file(scene) for scene in scenes],
+        "labels": [_describe_file(labels) for labels in _label_stamps(config.input.labels)],
+        "weights": dict(weights),
+    }
+
+
+def start(output: Path, manifest: Manifest) -> None:
+    """Write the manifest of a run that begins now."""
+    output.mkdir(parents=True, exist_ok=True)
+    _write(output, {**manifest, "state": "running", "started": _now().isoformat()})
+
+
+def finish(
+    output: Path,
+    *,
+    exit_code: int,
+    counts: Counts | None = None,
+    seconds: Mapping[str, float] | None = None,
+    pixels: int = 0,
+    parts: Sequence[Part] = (),
+    error: str | None = None,
+) -> Manifest:
+    """Complete the manifest of a started run and return it; `pixels` are those measured.
+
+    The state is `done` only for exit code 0: anything else is done again by the next run.
+    """
+    begun = read(output)
+    finished = _now()
+    wall = (finished - datetime.fromisoformat(begun["started"])).total_seconds()
+    manifest = {
+        **begun,
+        "state": "done" if exit_code == ExitCode.OK else "failed",
+        "exit_code": int(exit_code),
+        "error": error,
+        "finished": finished.isoformat(),
+        "counts": asdict(counts) if counts else None,
+        "wall_seconds": round(wall, 3),
+        "stage_seconds": {stage: round(time, 3) for stage, time in (seconds or {}).items()},
+        "mpix": pixels / 1e6,
+        "outputs": [asdict(part) for part in parts],
+    }
+    _write(output, manifest)
+    return manifest
+
+
+def read(output: Path) -> Manifest:
+    """Return the manifest of an output folder; raises OutputError if it cannot be understood."""
+    path = output / NAME
+    try:
+        manifest: Manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest["run_id"], manifest["state"]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise OutputError(f"{path} is not the manifest of a run: {error!r}") from error
+    return manifest
+
+
+def check_output(output: Path, run_id: str, *, force: bool) -> Literal["fresh", "resume", "done"]:
+    """Say what a run may do with a folder: begin, do an unfinished run again, or nothing at all.
+
+    Raises OutputError if it holds anything else and `force` is not given.
+    """
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"the output must be a folder, but {output} is a file")
+    if force or not output.exists() or not any(output.iterdir()):
+        return "fresh"
+    remedy = "give another folder with --output, or replace its tables with --force"
+    if not (output / NAME).exists():
+        raise OutputError(f"{output} is not empty and holds no run: {remedy}")
+    found = read(output)
+    if found["run_id"] != run_id:
+        raise OutputError(
+            f"{output} holds run {found['run_id']} ({found['state']}, started "
+            f"{found.get('started')}), but these inputs and settings are run {run_id}: {remedy}"
+        )
+    return "done" if _is_complete(output, found) else "resume"
+
+
+def conservation(counts: Counts, missing: Sequence[str] = ()) -> None:
+    """Raise RuntimeError unless every planned window ended as exactly one row or reject.
+
+    `missing` are the keys that ended as neither, if they are known.
+    """
+    settled = counts.measured + counts.empty + counts.rejected
+    if settled == counts.planned:
+        return
+    examples = f"; missing: {', '.join(missing[:3])}" if missing else ""
+    raise RuntimeError(
+        f"{counts.planned} windows were planned, but {settled} ended as a row: {counts.measured} "
+        f"measured + {counts.empty} empty + {counts.rejected} rejected{examples}"
+    )
+
+
+def code_version() -> str:
+    """Return the version of the package, with commit and changes in a checkout; or `unknown`."""
+    root = Path(__file__).resolve().parents[1]
+    commit = _git(root, "rev-parse", "--short=12", "HEAD") if (root / ".git").exists() else ""
+    if not commit:
+        return _version(DISTRIBUTION)
+    changes = _git(root, "diff", "HEAD", "--", "*.py")
+    dirty = f".dirty{hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else ""
+    return f"{_version(DISTRIBUTION)}+g{commit}{dirty}"
+
+
+def _is_complete(output: Path, manifest: Manifest) -> bool:
+    outputs = manifest.get("outputs", [])
+    return manifest["state"] == "done" and all((output / part["path"]).exists() for part in outputs)
+
+
+def _label_stamps(labels: Path | None) -> list[Stamp]:
+    if labels is None:
+        return []
+    return [
+        stamp(path) for path in (sorted(labels.rglob("*.txt")) if labels.is_dir() else [labels])
+    ]
+
+
+def _describe_file(known: Stamp) -> Manifest:
+    path, size, changed = known
+    return {"path": path, "size": size, "mtime_ns": changed}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """Return what git says, or nothing where it is missing or refuses."""
+    command = ["git", "-C", str(root), *arguments]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, errors="replace", check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return said.stdout.strip()
+
+
+def _write(output: Path, manifest: Manifest) -> None:
+    """Replace the manifest in one step, so that no reader ever sees half of one."""
+    temporary = output / f".{NAME}.{os.getpid()}"
+    text = json.dumps(manifest, indent=2, ensure_ascii=False)
+    temporary.write_text(f"{text}\n", encoding="utf-8")
+    os.replace(temporary, output / NAME)
+
+
+def _canonical(content: object) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
