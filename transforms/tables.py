@@ -8,7 +8,6 @@ SCHEMA_VERSION = "1"
 Type = Literal[
     "string", "int32", "int64", "float32", "float64", "binary", "struct", "list of struct"
 ]
-TableName = Literal["tiles", "detections", "summary", "rejected"]
 Row = dict[str, Any]
 
 
@@ -32,7 +31,7 @@ class Table:
     per CRS, and is sorted by place first.
     """
 
-    name: TableName
+    name: str
     description: str
     columns: tuple[Column, ...]
     order: tuple[str, ...]
@@ -164,5 +163,3 @@ REJECTED = Table(
     ),
     order=("key", "stage", "exception", "message"),
 )
-
-TABLES = {table.name: table for table in (TILES, DETECTIONS, SUMMARY, REJECTED)}
