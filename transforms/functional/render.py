@@ -12,13 +12,16 @@ from transforms.functional.render_canvas import Canvas, Floats, Sun, expose
 from transforms.functional.render_ground import draw_ground
 from transforms.functional.render_layouts import LAYOUTS
 from transforms.functional.render_objects import (
+    cast_aircraft,
     cast_block,
     cast_tree,
     crown,
+    draw_aircraft,
     draw_block,
     stand_tree,
 )
 from transforms.functional.render_plan import Frame, Plan
+from transforms.functional.render_region import REGION_SIDE, region
 from transforms.functional.render_vehicles import (
     VEHICLE_CLASSES,
     Vehicle,
@@ -67,6 +70,9 @@ def render_scene(*, seed: int, height: int, width: int, gsd: float = 0.15) -> Re
 def plan_scene(rng: np.random.Generator, *, height: float, width: float) -> Plan:
     """Lay out a scene of height x width metres."""
     plan = Plan(height, width, rng)
+    if min(height, width) >= REGION_SIDE / 2:
+        region(plan, min(height, width) / REGION_SIDE)
+        return plan
     side = float(np.hypot(height, width)) + 20
     x, y = rng.uniform(0.35, 0.65) * width, rng.uniform(0.35, 0.65) * height
     frame = Frame(x, y, float(rng.uniform(0, 2 * np.pi)), side * 1.3, side * 1.3)
@@ -87,6 +93,11 @@ def paint_scene(
         cast_vehicle(canvas, vehicle)
     for vehicle, stream in zip(seen, streams[1].spawn(len(seen)), strict=True):
         stamp_vehicle(canvas, vehicle, stream)
+    for deck in plan.decks:
+        canvas.cast(np.vstack([deck.corners, deck.corners + canvas.sun.fall * deck.height]))
+        canvas.clear_shade(deck.corners)
+    for craft in plan.aircraft:
+        cast_aircraft(canvas, craft)
     for block in plan.blocks:
         cast_block(canvas, block)
     trees = [
@@ -99,6 +110,8 @@ def paint_scene(
     canvas.apply_shade(float(rng.uniform(0.34, 0.58)))
     for block in sorted(plan.blocks, key=lambda block: block.height):
         draw_block(canvas, block, streams[3])
+    for craft in plan.aircraft:
+        draw_aircraft(canvas, craft, streams[3])
     for tree, drawn in zip(trees, crowns, strict=True):
         stand_tree(canvas, tree, drawn)
     corners, classes = _labels(seen, canvas)

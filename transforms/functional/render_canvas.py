@@ -257,6 +257,13 @@ class Canvas:
             shade = (self.low_shade if low else self.shade)[region]
             np.maximum(shade, mask, out=shade)
 
+    def clear_shade(self, points: Floats) -> None:
+        """Take the shade off a polygon (n, 2) that stands above the ground."""
+        found = self.mask_of(points)
+        if found is not None:
+            region, mask = found
+            self.shade[region] = np.minimum(self.shade[region], 255 - mask)
+
     def hide(self, region: tuple[slice, slice], alpha: Floats) -> None:
         """Note that something with opacity alpha (h, w) now hides the ground there."""
         cover = self.cover[region]

@@ -54,7 +54,7 @@ BITUMEN: tuple[Rgb, ...] = (
 class Block:
     """A building or other box: centre, angle of its ridge, size and height in metres, roof.
 
-    roof: "gable", "hip", "flat" (bitumen, gravel), "sheet" (corrugated metal) or "plain".
+    roof: "gable", "hip", "flat" (bitumen, gravel), "sheet" (corrugated metal), "tube" or "plain".
     """
 
     x: float
@@ -82,6 +82,105 @@ class Tree:
     radius: float
     height: float
     colour: Rgb
+
+
+@dataclass(frozen=True)
+class Aircraft:
+    """A parked airliner: centre, heading in radians, length in metres, colour of its tail."""
+
+    x: float
+    y: float
+    angle: float
+    length: float
+    livery: Rgb
+
+    def part(self, points: list[tuple[float, float]]) -> Floats:
+        """Scene coordinates (n, 2) of local points given in lengths, nose at (0.5, 0)."""
+        cos, sin = math.cos(self.angle), math.sin(self.angle)
+        turned = np.array(points) * self.length @ np.array([[cos, sin], [-sin, cos]])
+        return (turned + (self.x, self.y)).astype(np.float32)
+
+    @property
+    def wings(self) -> list[Floats]:
+        """Outlines of wings and tailplane."""
+        wing = [(0.13, 0.03), (-0.09, 0.47), (-0.135, 0.475), (-0.06, 0.16), (-0.08, 0.03)]
+        tail = [(-0.36, 0.01), (-0.455, 0.17), (-0.49, 0.17), (-0.455, 0.01)]
+        return [
+            self.part([(x, y * s) for x, y in shape]) for shape in (wing, tail) for s in (-1, 1)
+        ]
+
+    @property
+    def engines(self) -> list[Block]:
+        """Nacelles under the wings."""
+        spots = self.part([(0.085, 0.165), (0.085, -0.165)])
+        return [
+            Block(
+                float(x),
+                float(y),
+                self.angle,
+                self.length * 0.115,
+                self.length * 0.058,
+                2.0,
+                "tube",
+                (206, 208, 208),
+                fitted=False,
+            )
+            for x, y in spots
+        ]
+
+    @property
+    def fuselage(self) -> Block:
+        """The hull, as a tube."""
+        return Block(
+            self.x,
+            self.y,
+            self.angle,
+            self.length,
+            self.length * 0.105,
+            4.5,
+            "tube",
+            (222, 223, 222),
+            fitted=False,
+        )
+
+
+def cast_aircraft(canvas: Canvas, craft: Aircraft) -> None:
+    """Shadow of wings, hull and fin."""
+    for wing in craft.wings:
+        canvas.cast(wing + canvas.sun.fall * 3.6)
+    hull = craft.part(
+        [
+            (0.49, 0),
+            (0.42, 0.05),
+            (-0.25, 0.05),
+            (-0.5, 0.01),
+            (-0.5, -0.01),
+            (-0.25, -0.05),
+            (0.42, -0.05),
+        ]
+    )
+    canvas.cast(np.vstack([hull + canvas.sun.fall * 1.5, hull + canvas.sun.fall * 5.5]))
+    fin = craft.part([(-0.36, 0), (-0.47, 0)])
+    canvas.cast(np.vstack([fin, craft.part([(-0.47, 0.003), (-0.5, 0)]) + canvas.sun.fall * 11.5]))
+
+
+def draw_aircraft(canvas: Canvas, craft: Aircraft, rng: np.random.Generator) -> None:
+    """Draw engines, wings, hull and fin from the ground up."""
+    for block in craft.engines:
+        draw_block(canvas, block, rng)
+    for wing in craft.wings:
+        canvas.polygon(wing, Material((190, 193, 196), 1.0, 2.0, 3.0))
+        canvas.stroke(wing[2:], 0.35, (150, 153, 158), 0.6)
+    for sign in (-1, 1):
+        x, y = craft.part([(-0.03, 0.053 * sign)])[0] + canvas.sun.fall * 1.2
+        canvas.mark(float(x), float(y), craft.angle, craft.length * 0.2, 1.0, (60, 62, 68), 0.4)
+    draw_block(canvas, craft.fuselage, rng)
+    window = craft.part([(0.452, 0)])[0]
+    canvas.mark(*window.tolist(), craft.angle, 0.9, 1.9, (48, 54, 62), 0.85)
+    fin = craft.part(
+        [(-0.33, 0), (-0.42, 0.008), (-0.495, 0.006), (-0.495, -0.006), (-0.42, -0.008)]
+    )
+    canvas.polygon(fin, Material(craft.livery, 1.0, 2.0, 2.0))
 
 
 def cast_block(canvas: Canvas, block: Block) -> None:
@@ -153,13 +252,34 @@ def _level(block: Block, patch: Patch, canvas: Canvas, rng: np.random.Generator)
     return colour.astype(np.float32)
 
 
+def _tube(block: Block, patch: Patch, canvas: Canvas, rng: np.random.Generator) -> Floats:
+    """Colours of a lying cylinder, lit across."""
+    across = np.clip(2 * patch.v / block.width, -0.98, 0.98)
+    _, ly, lz = canvas.sun.light(block.angle)
+    lit = np.clip(across * ly + np.sqrt(1 - across**2) * lz, 0, 1) / lz
+    colour = np.float32(block.colour) * (0.42 + 0.58 * np.minimum(lit, 1.1))[..., None]
+    return (colour + rng.normal(0, 1.0)).astype(np.float32)
+
+
+def _outline(block: Block, patch: Patch, gsd: float) -> Floats:
+    """Coverage of a tube, round at the nose and tapering to the tail."""
+    u = 2 * patch.u / block.length
+    nose = np.sqrt(np.clip(1 - np.clip((u - 0.76) / 0.24, 0, 1) ** 2, 0, 1))
+    tail = 1 - 0.9 * np.clip((-u - 0.45) / 0.55, 0, 1) ** 1.4
+    half = block.width / 2 * nose * tail
+    return np.clip(0.5 + (half - np.abs(patch.v)) / gsd, 0, 1) * (np.abs(u) <= 1)
+
+
 def draw_block(canvas: Canvas, block: Block, rng: np.random.Generator) -> None:
     """Draw the roof of a block with what lies on it; the ground below is hidden."""
     patch = canvas.patch(block.x, block.y, block.angle, block.length, block.width)
     if patch is None:
         return
-    alpha = patch.coverage(block.length, block.width, canvas.gsd)
-    shader = _pitched if block.roof in ("gable", "hip") else _level
+    shader = {"gable": _pitched, "hip": _pitched, "tube": _tube}.get(block.roof, _level)
+    if block.roof == "tube":
+        alpha = _outline(block, patch, canvas.gsd)
+    else:
+        alpha = patch.coverage(block.length, block.width, canvas.gsd)
     canvas.blend(patch.rows, patch.cols, shader(block, patch, canvas, rng), alpha)
     canvas.hide((patch.rows, patch.cols), alpha)
     if block.fitted:

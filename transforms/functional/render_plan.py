@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.functional.render_canvas import Bytes, Floats, Material, Rgb, rectangle
-from transforms.functional.render_objects import Block, Tree
+from transforms.functional.render_objects import Aircraft, Block, Tree
 from transforms.functional.render_vehicles import Vehicle, draw_vehicle
 
 ROAD, PAVED, BUILT, PARKED, PLANTED, KEPT = 1, 2, 4, 8, 16, 32
@@ -95,6 +95,7 @@ class Deck:
 
     corners: Floats
     height: float
+    road: Road
 
 
 @dataclass(eq=False)
@@ -111,6 +112,7 @@ class Plan:
     furrows: list[Line] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     decks: list[Deck] = field(default_factory=list)
+    aircraft: list[Aircraft] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     trees: list[Tree] = field(default_factory=list)
     vehicles: list[Vehicle] = field(default_factory=list)
@@ -247,6 +249,7 @@ LEAVES: tuple[Rgb, ...] = (
 
 
 def pick(plan: Plan, options: tuple[Rgb, ...]) -> Rgb:
+    """One of the colours, a little lighter or darker."""
     r, g, b = np.array(options[plan.rng.integers(len(options))]) * plan.rng.uniform(0.9, 1.1)
     return float(r), float(g), float(b)
 
