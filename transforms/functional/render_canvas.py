@@ -319,7 +319,7 @@ def rectangle(x: float, y: float, angle: float, length: float, width: float) -> 
 def expose(image: Bytes, rng: np.random.Generator, *, softness: float) -> Bytes:
     """The camera: optical softness (sigma, px), haze, white balance, contrast, sensor noise."""
     haze = np.float32([0.75, 0.88, 1.0]) * rng.uniform(8, 24)
-    gain = (rng.uniform(0.84, 1.0) * (1 + rng.normal(0, 0.018, 3))).astype(np.float32)
+    gain = (rng.uniform(0.9, 1.08) * (1 + rng.normal(0, 0.018, 3))).astype(np.float32)
     grey = rng.uniform(0.08, 0.3)
     noise = rng.uniform(1.0, 2.6)
     soft = cv2.GaussianBlur(image, (0, 0), softness)

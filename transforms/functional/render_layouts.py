@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -35,47 +36,57 @@ from transforms.functional.render_plots import (
     grove,
     house,
     houses,
+    pitch,
     slabs,
     stall,
 )
 from transforms.functional.render_traffic import car_park, drive, kerb, kind_of
 
 
-def suburb(plan: Plan, frame: Frame) -> None:
-    """Curved streets with houses, gardens and cars at the kerb."""
+def suburb(plan: Plan, frame: Frame, *, parked: tuple[float, float] = (0.25, 0.9)) -> None:
+    """Curved streets with houses, gardens and cars at the kerb; `parked` bounds their share."""
     rng = plan.rng
-    plan.area(frame.corners, Material(LAWN.colour, 7, 8, 9, (9, 2, -2)))
-    bend = rng.uniform(-0.12, 0.12, 3) * frame.width
-    streets = []
-    spacing = float(rng.uniform(52, 66))
-    for v in np.arange(-frame.width / 2 + rng.uniform(5, 30), frame.width / 2, spacing):
-        line = [(s * frame.length / 2, v + b) for s, b in zip((-1, 0, 1), bend, strict=True)]
-        streets.append(
-            Road(
-                smooth(frame.line(line)),
-                float(rng.uniform(6.5, 9)),
-                OLD_ASPHALT if rng.uniform() < 0.5 else ASPHALT,
-                1.8,
-            )
-        )
-    for u in np.arange(
-        -frame.length / 2 + rng.uniform(20, 70), frame.length / 2, rng.uniform(90, 150)
-    ):
-        line = [(u, -frame.width / 2), (u + rng.uniform(-9, 9), 0), (u, frame.width / 2)]
-        streets.append(Road(smooth(frame.line(line)), 8.0, ASPHALT, 2.0, 1, "centre"))
+    plan.area(frame.corners, LAWN)
+    streets = _streets(plan, frame)
     for street in streets:
         plan.road(street)
+    for _ in range(int(frame.length * frame.width / 40000)):
+        u, v = rng.uniform(-0.4, 0.4, 2) * (frame.length, frame.width)
+        pitch(plan, *frame.at(u, v), frame.angle + rng.normal(0, 0.2))
     for street in streets:
-        houses(plan, street, pitch=float(rng.uniform(17, 24)), setback=float(rng.uniform(9, 12)))
+        houses(plan, street, pitch=float(rng.uniform(19.5, 25)), setback=float(rng.uniform(9, 12)))
     for street in streets:
-        drive(plan, street, gap=70, shares=(0.88, 0.09, 0.03, 0.0))
-        kerb(
-            plan,
-            street,
-            share=float(rng.uniform(0.25, 0.9)),
-            sides=((-1, 1) if street.width > 8 else (1,)),
-        )
-    grove(plan, frame, int(frame.length * frame.width / 260), low=0.6, high=4.6)
+        drive(plan, street, gap=90, shares=(0.88, 0.09, 0.03, 0.0))
+        sides = (-1, 1) if street.width > 8 else (1,)
+        kerb(plan, street, share=float(rng.uniform(*parked)), sides=sides)
+    grove(plan, frame, int(frame.length * frame.width / 200), low=0.6, high=4.8)
+
+
+def _streets(plan: Plan, frame: Frame) -> list[Road]:
+    """Streets that swing in parallel, and shorter ones between them."""
+    rng = plan.rng
+    swing, wave, phase = rng.uniform(8, 22), rng.uniform(110, 230), rng.uniform(0, 2 * np.pi)
+    sag = rng.uniform(-0.0006, 0.0006)
+
+    def at(u: float, v: float) -> tuple[float, float]:
+        return u, v + swing * float(np.sin(2 * np.pi * u / wave + phase)) + sag * u * u
+
+    levels = [-frame.width / 2 + float(rng.uniform(6, 26))]
+    while levels[-1] < frame.width / 2 - 40:
+        levels.append(levels[-1] + float(rng.uniform(54, 68)))
+    streets = []
+    for v in levels:
+        line = [at(u, v) for u in np.linspace(-0.5, 0.5, int(frame.length / 18) + 2) * frame.length]
+        surface = (OLD_ASPHALT, ASPHALT, DARK_ASPHALT)[rng.integers(3)]
+        streets.append(Road(smooth(frame.line(line)), float(rng.uniform(6.5, 9)), surface, 1.8))
+    for above, below in itertools.pairwise(levels):
+        u = -frame.length / 2 + float(rng.uniform(15, 70))
+        while u < frame.length / 2:
+            slant = float(rng.uniform(-10, 10))
+            line = [at(u, above), at(u + slant, (above + below) / 2), at(u + slant / 2, below)]
+            streets.append(Road(smooth(frame.line(line)), 7.5, ASPHALT, 1.8, 1, "centre"))
+            u += float(rng.uniform(85, 160))
+    return streets
 
 
 def parking(plan: Plan, frame: Frame) -> None:

@@ -54,7 +54,7 @@ BITUMEN: tuple[Rgb, ...] = (
 class Block:
     """A building or other box: centre, angle of its ridge, size and height in metres, roof.
 
-    roof: "gable", "hip", "flat" (bitumen, gravel), "sheet" (corrugated metal), "tube" or "plain".
+    roof: "gable", "hip", "flat" (bitumen, gravel), "sheet" (corrugated metal), "tube", "hedge" or "plain".
     """
 
     x: float
@@ -227,6 +227,8 @@ def _level(block: Block, patch: Patch, canvas: Canvas, rng: np.random.Generator)
     sheet = block.roof == "sheet"
     middle = 3.5 if sheet else 6.5
     base = Material(block.colour, 4.0, middle, 4.0, (2.0, 0.0, -2.0))
+    if block.roof == "hedge":
+        base = Material(block.colour, 11.0, 7.0, 3.0, (3.0, 1.0, 0.0))
     colour = canvas.texture(patch.rows, patch.cols, base, int(rng.integers(1 << 18)))
     if sheet:
         pitch = max(0.9, 3 * canvas.gsd)

@@ -25,8 +25,8 @@ CONCRETE = Material((164, 160, 151), 3.0, 3.2, 5.0, (2.0, 1.0, -1.0))
 PAVING = Material((152, 146, 138), 5.0, 4.0, 4.0, (3.0, 0.0, -2.0))
 GRAVEL = Material((156, 146, 128), 6.5, 5.0, 6.0, (3.0, 1.0, -2.0))
 SOIL = Material((134, 114, 92), 7.0, 7.0, 8.0, (4.0, 1.0, -2.0))
-LAWN = Material((92, 104, 68), 6.0, 7.0, 8.0, (8.0, 1.0, -2.0))
-MEADOW = Material((110, 114, 76), 7.0, 9.0, 10.0, (9.0, 2.0, -1.0))
+LAWN = Material((96, 108, 70), 5.5, 6.0, 6.0, (4.0, 1.5, -1.0))
+MEADOW = Material((114, 117, 82), 6.0, 7.0, 8.0, (5.0, 2.0, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,6 @@ class Deck:
 
     corners: Floats
     height: float
-    road: Road
 
 
 @dataclass(eq=False)

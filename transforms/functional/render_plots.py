@@ -11,10 +11,13 @@ from transforms.functional.render_plan import (
     CONCRETE,
     GRAVEL,
     KEPT,
+    LAWN,
+    LEAVES,
     PARKED,
     PAVED,
     PAVING,
     ROAD,
+    WHITE,
     Frame,
     Line,
     Mark,
@@ -46,6 +49,19 @@ def house(plan: Plan, x: float, y: float, angle: float) -> bool:
     if not plan.block(body):
         return False
     frame = Frame(x, y, angle, 18, 24)
+    _lawn(plan, frame)
+    if roof != "flat" and rng.uniform() < 0.3:
+        wing = Block(
+            *frame.at(rng.uniform(-3, 3), 5),
+            turn + np.pi / 2,
+            width + 3,
+            length * 0.5,
+            body.height - 0.4,
+            roof,
+            colour,
+            fitted=False,
+        )
+        plan.block(wing, avoid=ROAD | KEPT | PARKED)
     side = float(rng.choice([-1, 1]))
     drive_way = Frame(*frame.at(side * 8.5, -6.5), angle, 3.2, 13)
     if plan.free(drive_way.corners, ROAD | BUILT | PAVED):
@@ -68,6 +84,58 @@ def house(plan: Plan, x: float, y: float, angle: float) -> bool:
                 plan.park(*frame.at(side * 8.5, v), heading, kind_of(plan, (0.93, 0.07, 0, 0)))
     _garden(plan, frame)
     return True
+
+
+def _lawn(plan: Plan, frame: Frame) -> None:
+    """A plot's own green, and hedges or fences around it."""
+    rng = plan.rng
+    tone = np.array(LAWN.colour) * rng.uniform(0.85, 1.18) + rng.normal(0, 5, 3)
+    colour: Rgb = (float(tone[0]), float(tone[1]), float(tone[2]))
+    plot = Frame(*frame.at(0, 3), frame.angle, 19.5, 27)
+    plan.area(plot.corners, Material(colour, 5.5, 6, 5, (4, 1, -1)))
+    if rng.uniform() < 0.7:
+        hedge(plan, Frame(*plot.at(-9.4, 0), frame.angle + np.pi / 2, 24, 1.1))
+    if rng.uniform() < 0.6:
+        hedge(plan, Frame(*plot.at(0, 13), frame.angle, 18, 1.0))
+    if rng.uniform() < 0.35:
+        hedge(plan, Frame(*plot.at(-3, -12.6), frame.angle, 9, 0.8))
+
+
+def hedge(plan: Plan, frame: Frame) -> None:
+    """A clipped hedge along a frame, where the ground is free."""
+    height = float(plan.rng.uniform(0.9, 2.0))
+    plan.block(
+        Block(
+            frame.x,
+            frame.y,
+            frame.angle,
+            frame.length,
+            frame.width,
+            height,
+            "hedge",
+            pick(plan, LEAVES),
+            fitted=False,
+        ),
+        avoid=ROAD | KEPT | BUILT | PARKED | PAVED,
+    )
+
+
+def pitch(plan: Plan, x: float, y: float, angle: float) -> None:
+    """A sports ground with its lines."""
+    ground = Frame(x, y, angle, 62, 38)
+    if not plan.free(ground.corners, ROAD | KEPT | BUILT | PAVED):
+        return
+    court = plan.rng.uniform() < 0.3
+    plan.area(ground.corners, Material((150, 92, 72) if court else (98, 116, 70), 4, 4, 3), PAVED)
+    for length, width in ((54.0, 32.0), (0.2, 32.0)):
+        half, wide = length / 2, width / 2
+        ring = ground.line(
+            [(-half, -wide), (half, -wide), (half, wide), (-half, wide), (-half, -wide)]
+        )
+        plan.lines.append(Line(ring, 0.15, WHITE, 0.7))
+    for side in (-1, 1):
+        box = ground.line([(side * 27, -9), (side * 19, -9), (side * 19, 9), (side * 27, 9)])
+        plan.lines.append(Line(box, 0.15, WHITE, 0.7))
 
 
 def _garden(plan: Plan, frame: Frame) -> None:

@@ -51,56 +51,57 @@ LIVERIES: tuple[Rgb, ...] = (
 def region(plan: Plan, scale: float) -> None:
     """Lay out the large scene; `scale` stretches its places, not the things that stand there."""
     rng = plan.rng
-    tilt = float(rng.uniform(-0.16, -0.07))
+    tilt = float(rng.uniform(-0.13, -0.07))
     field = Frame(307 * scale, 92 * scale, tilt, 900 * scale, 330)
-    _crops(plan, Frame(560 * scale, 250 * scale, tilt, 260 * scale, 150))
     homes = Frame(
-        425 * scale, 505 * scale, float(rng.uniform(-0.08, 0.12)), 430 * scale, 236 * scale
+        430 * scale, 510 * scale, float(rng.uniform(-0.08, 0.1)), 440 * scale, 240 * scale
     )
-    works = Frame(92 * scale, 530 * scale, np.pi / 2 - 0.12, 260 * scale, 190)
-    plan.area(field.corners, Material(MEADOW.colour, 6, 8, 9, (8, 2, -2)))
-    line = [(-40, 402), (150, 352), (300, 336), (450, 322), (660, 262)]
+    works = Frame(92 * scale, 530 * scale, np.pi / 2 - 0.12, 250 * scale, 190)
+    plan.area(field.corners, MEADOW)
+    _crops(plan, Frame(572 * scale, 178 * scale, tilt, 230 * scale, 150))
+    _crops(plan, Frame(-10 * scale, 270 * scale, tilt, 170 * scale, 150))
+    line = [(-40, 412), (150, 358), (300, 340), (450, 326), (660, 270)]
     centre = smooth(np.array(line, float) * scale)
-    _junction(plan, centre, scale)
-    motorway(plan, centre, gap=34)
+    bridge = _junction(plan, centre, field)
+    motorway(plan, centre, gap=44)
+    plan.road(bridge)
     airport(plan, field)
-    suburb(plan, homes)
+    suburb(plan, homes, parked=(0.05, 0.5))
     industry(plan, works)
-    belt = Frame(307 * scale, 335 * scale, -0.2, 700 * scale, 96)
-    grove(plan, belt, int(420 * scale * scale), low=0.8, high=4.6)
+    belt = Frame(307 * scale, 345 * scale, -0.2, 700 * scale, 84)
+    grove(plan, belt, int(520 * scale * scale), low=0.8, high=4.6)
     everywhere = Frame(307 * scale, 420 * scale, 0.0, 640 * scale, 420 * scale)
-    grove(plan, everywhere, int(260 * scale * scale), low=0.7, high=4.0)
+    grove(plan, everywhere, int(420 * scale * scale), low=0.7, high=4.2)
 
 
-def _junction(plan: Plan, centre: Floats, scale: float) -> None:
-    """A bridge over the motorway with four ramps."""
-    middle = centre[len(centre) // 2]
-    ahead = centre[len(centre) // 2 + 1] - middle
-    frame = Frame(*middle.tolist(), math.atan2(ahead[1], ahead[0]), 10, 10)
-    points = frame.line([(-30, -92), (-8, -60), (0, -25), (0, 25), (4, 60), (16, 110)])
-    bridge = Road(smooth(points), 11.0, DARK_ASPHALT, 1.2, 1, "edges")
-    deck = rectangle(frame.x, frame.y, frame.angle, 15.0, 44.0)
-    ramps = []
+def _junction(plan: Plan, centre: Floats, field: Frame) -> Road:
+    """A bridge over the motorway, from the airport to the suburb, with four ramps.
+
+    Returns the bridge, whose surface must be laid after the motorway's.
+    """
+    middle = len(centre) // 2
+    ahead = centre[middle + 1] - centre[middle]
+    frame = Frame(*centre[middle].tolist(), math.atan2(ahead[1], ahead[0]), 10, 10)
+    start = [field.at(20, 150), field.at(22, 172)]
+    rest = frame.line([(0, -44), (0, -22), (0, 22), (2, 50), (10, 80), (14, 120)])
+    bridge = Road(smooth(np.vstack([start, rest])), 10.5, DARK_ASPHALT, 1.2, 1, "edges")
+    deck = rectangle(frame.x, frame.y, frame.angle, 14.0, 42.0)
     for side in (-1, 1):
         for way in (-1, 1):
-            u, v = 150.0 * way, 15.2 * side
-            bend = [
-                (u, v + 1.0 * side),
-                (u * 0.6, v + 5 * side),
-                (u * 0.28, 33 * side),
-                (3 * way, 44 * side),
+            leave = [
+                offset(centre, side * v)[middle + way * u]
+                for u, v in ((80, 13), (48, 19), (20, 31))
             ]
-            ramps.append(Road(smooth(frame.line(bend)), 5.4, ASPHALT, 0.0, 1, "none"))
-    for ramp in ramps:
-        plan.road(ramp)
-    plan.road(bridge)
-    plan.decks.append(Deck(deck, 6.0, bridge))
+            ramp = Road(smooth(np.vstack([*leave, frame.at(4.0 * way, 43.0 * side)])), 5.4, ASPHALT)
+            plan.road(ramp)
+            for x, y, heading in stations(ramp.points, plan.rng.uniform(30, 70), 38):
+                plan.park(x, y, heading, kind_of(plan, (0.8, 0.1, 0.1, 0)))
+        rail = frame.line([(6.6 * side, -22), (6.6 * side, 22)])
+        plan.lines.append(Line(rail, 0.4, (188, 186, 180), 0.9))
+    plan.decks.append(Deck(deck, 6.0))
     drive(plan, bridge, gap=26, shares=(0.78, 0.12, 0.07, 0.03))
     plan.claim(deck, BUILT)
-    for ramp in ramps:
-        one = Road(offset(ramp.points, -1.3), 5.2, ASPHALT)
-        for x, y, heading in stations(one.points, plan.rng.uniform(5, 40), 38):
-            plan.park(x, y, heading, kind_of(plan, (0.8, 0.1, 0.1, 0)))
+    return bridge
 
 
 def _crops(plan: Plan, frame: Frame) -> None:
@@ -119,7 +120,6 @@ def _crops(plan: Plan, frame: Frame) -> None:
 
 def airport(plan: Plan, frame: Frame) -> None:
     """Runway, taxiways, apron with aircraft, terminal, and the car park before it."""
-    rng = plan.rng
     half = frame.length / 2
     _runway(plan, Frame(*frame.at(0, -75), frame.angle, frame.length, 40))
     taxiways = [
@@ -232,21 +232,13 @@ def _landside(plan: Plan, frame: Frame) -> None:
         1,
         "edges",
     )
-    link = Road(
-        smooth(frame.line([(20, 150), (24, 178), (16, 205), (-12, 232)])),
-        8.5,
-        ASPHALT,
-        1.6,
-        1,
-        "edges",
-    )
-    for road in (forecourt, supply, link):
+    for road in (forecourt, supply):
         plan.road(road)
-    lot = Frame(*frame.at(-112, 190), frame.angle, 236, 62)
+    lot = Frame(*frame.at(-146, 190), frame.angle, 188, 62)
     car_park(plan, lot, filled=0.9, style="perpendicular", trees=0.55)
     lot = Frame(*frame.at(112, 185), frame.angle, 150, 40)
     car_park(plan, lot, filled=0.8, style="herringbone", surface=OLD_ASPHALT, trees=0.3)
-    for road, gap in ((forecourt, 14.0), (supply, 30.0), (link, 24.0)):
+    for road, gap in ((forecourt, 18.0), (supply, 34.0)):
         drive(plan, road, gap=gap, shares=(0.72, 0.12, 0.04, 0.12))
     for x, y, _ in stations(offset(supply.points, 7.5), 6, 12):
         if rng.uniform() < 0.5:
