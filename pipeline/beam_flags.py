@@ -39,7 +39,9 @@ def beam_options(engine: EngineConfig, flags: Sequence[str]) -> PipelineOptions:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _BeamArgumentParser(add_help=False, allow_abbrev=False, conflict_handler="resolve")
+    parser: argparse.ArgumentParser = _BeamArgumentParser(
+        add_help=False, allow_abbrev=False, conflict_handler="resolve"
+    )
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)
     return parser

@@ -1,4 +1,4 @@
-"""The command `aerial-deblur`: run, plan, replay, train, models."""
+"""The command `aerial-deblur`: demo, run, plan, replay, train, models."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ DESCRIPTION = """\
 Deblur aerial and street-level scenes, detect objects before and after, and report what
 deblurring did to detection, with controls.
 
-  aerial-deblur run demo              the demo scene, end to end
+  aerial-deblur demo                  a rendered scene, end to end
   aerial-deblur run my.yaml --input 'scenes/*.tif' --output out/night
   aerial-deblur plan my.yaml          what a run would do; reads no pixel
 """
@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="render the demo scene and run the main job on it")
+    demo.set_defaults(command=_demo)
 
     run = commands.add_parser(
         "run",
@@ -120,6 +123,12 @@ def _run(options: argparse.Namespace, beam_flags: list[str]) -> int:
     from pipeline.run import run
 
     return run(_load(options), beam_flags, force=options.force)
+
+
+def _demo(options: argparse.Namespace, beam_flags: list[str]) -> int:
+    from pipeline.demo import run_demo
+
+    return run_demo(beam_flags)
 
 
 def _plan(options: argparse.Namespace, beam_flags: list[str]) -> int:

@@ -2,8 +2,12 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from configs.load import find_config, load_yaml, validate
+from configs.schema import RunConfig
+from pipeline.run import run
 from transforms.functional.render import VEHICLE_CLASSES, RenderedScene, render_scene
 from transforms.mosaic import write_cog
 from transforms.records import Affine6
@@ -29,6 +33,18 @@ def write_demo_scene(folder: Path, *, seed: int = 7, size: int = 4096) -> tuple[
         write_cog(scene, rendered.image, crs=CRS, transform=transform)
         _write_labels(labels, rendered, transform)
     return scene, labels
+
+
+def run_demo(beam_flags: Sequence[str] = ()) -> int:
+    """Render the demo scene and run the main job on it; return the exit code.
+
+    A demo that is already done is run again: its purpose is to be seen.
+    """
+    config = validate(RunConfig, load_yaml(find_config("demo")), source="demo.yaml")
+    print("Rendering the demo scene ...", flush=True)
+    scene, labels = write_demo_scene(config.output.parent / "scene")
+    section = config.input.model_copy(update={"scenes": (str(scene),), "labels": labels})
+    return run(config.model_copy(update={"input": section}), beam_flags, force=True)
 
 
 def _write_labels(path: Path, rendered: RenderedScene, transform: Affine6) -> None:

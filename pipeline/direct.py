@@ -10,10 +10,11 @@ from transforms.deblur import Network, deblur_tiles, load_deblurrer
 from transforms.detect import FindObjects, detect_tiles, load_detector
 from transforms.labels import open_labels
 from transforms.measure import measure_tiles
+from transforms.parquet import Part
 from transforms.read import SceneReader, read_tile
 from transforms.records import Rejected, Settled, TileRow, Window
 from transforms.summarize import summarize_rows
-from transforms.write import Part, write_table
+from transforms.write import write_table
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Everything that is known before a pixel is read: checked here, so that no worker starts in vain."""
+"""Everything that is known before a pixel is read, checked so that no worker starts in vain."""
 
 import math
 import os
@@ -12,7 +12,7 @@ from rich.table import Table
 from configs.schema import DeblurConfig, DetectConfig, RunConfig
 from models.checkpoints import read_card, sha256, shipped_weights
 from models.shipped import resolve_weights
-from pipeline.manifest import run_identity
+from pipeline.manifest import Manifest, describe_run, stamp
 from transforms.deblur import load_deblurrer
 from transforms.detect import load_detector
 from transforms.labels import open_labels
@@ -46,10 +46,15 @@ class Plan:
     detector: Weights
 
     @cached_property
+    def manifest(self) -> Manifest:
+        """Return all that is known of the run before it starts."""
+        weights = {w.name: w.sha256 for w in (self.deblurrer, self.detector)}
+        return describe_run(self.config, [stamp(s.path) for s in self.scenes], weights)
+
+    @property
     def run_id(self) -> str:
         """Return the identity of the run: the same inputs, settings, weights and code."""
-        weights = {w.name: w.sha256 for w in (self.deblurrer, self.detector)}
-        return run_identity(self.config, [input_stamp(s.path) for s in self.scenes], weights)
+        return str(self.manifest["run_id"])
 
     @cached_property
     def windows(self) -> tuple[Window, ...]:
@@ -129,12 +134,6 @@ def _facts(plan: Plan) -> list[tuple[str, str]]:
         ("networks", "time unknown" if seconds is None else f"about {seconds:.0f} s"),
         ("output", str(config.output)),
     ]
-
-
-def input_stamp(path: str) -> tuple[str, int, int]:
-    """Return what identifies a file without reading it: path, size in bytes, mtime in ns."""
-    status = os.stat(path)
-    return path, status.st_size, status.st_mtime_ns
 
 
 def _find_weights(config: DeblurConfig | DetectConfig) -> Weights:

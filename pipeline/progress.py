@@ -20,6 +20,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -62,8 +63,8 @@ class _Tick(beam.DoFn):
     def process(self, settled: Settled) -> list[Settled]:
         if self._file is None:
             self._file = open(self._folder / uuid.uuid4().hex, "ab", buffering=0)  # noqa: SIM115
-        rejected = isinstance(settled, Rejected)
-        self._file.write(_RECORD.pack(_REJECTED if rejected else settled.window.core.area))
+        area = _REJECTED if isinstance(settled, Rejected) else settled.window.core.area
+        self._file.write(_RECORD.pack(area))
         return [settled]
 
     def teardown(self) -> None:
@@ -113,7 +114,7 @@ def run_with_progress(
     return outcome[0]
 
 
-def _show(bar: Progress, task: int, tally: Tally, unopened: int) -> None:
+def _show(bar: Progress, task: TaskID, tally: Tally, unopened: int) -> None:
     elapsed = bar.tasks[task].elapsed or 0.0
     speed = f"{tally.pixels / 1e6 / elapsed:.2f} MPix/s" if elapsed > 0 else ""
     bar.update(

@@ -41,7 +41,8 @@ def deblur_tiles(
 
     def deblur(tiles: Sequence[Tile]) -> list[DeblurredTile]:
         padded = [_pad(tile.before) for tile in tiles]
-        after, null = map_by_shape(padded, network), map_by_shape(padded, keep)
+        after: list[Images] = map_by_shape(padded, network)
+        null: list[Images] = map_by_shape(padded, keep)
         return [
             DeblurredTile(tile, *(crop_to(image, *tile.before.shape[:2]) for image in arms))
             for tile, *arms in zip(tiles, after, null, strict=True)

@@ -2,7 +2,7 @@
 
 import gc
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -35,7 +35,7 @@ def map_pending(
 
 
 def map_by_shape(
-    images: Sequence[Images], network: Callable[[Images], Sequence[Output]]
+    images: Sequence[Images], network: Callable[[Images], Iterable[Output]]
 ) -> list[Output]:
     """Run pictures (h, w, 3) of any sizes through a network that takes stacks (n, h, w, 3).
 
