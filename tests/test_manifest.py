@@ -1,0 +1,236 @@
+"""run.json: what makes a run the same run, and what may happen to a folder that holds one."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from configs.schema import DeblurConfig, EngineConfig, InputConfig, RunConfig
+from pipeline import manifest
+from pipeline.manifest import (
+    Counts,
+    ExitCode,
+    OutputError,
+    check_output,
+    code_version,
+    conservation,
+    describe_run,
+    finish,
+    read,
+    run_identity,
+    stamp,
+    start,
+)
+from transforms.parquet import Part
+
+SCENES = [("in/a.tif", 1000, 1_700_000_000_000_000_000), ("in/b.tif", 2000, 5)]
+WEIGHTS = {"deblur_dsc": "ab" * 32, "vehicles_yolo": "cd" * 32}
+CONFIG = RunConfig(input=InputConfig(scenes=("in/*.tif",)))
+COUNTS = Counts(planned=10, measured=7, empty=2, rejected=1)
+PART = Part("tiles/part-pixels-00000.parquet", 9, "ef" * 32)
+
+
+@pytest.fixture(autouse=True)
+def one_code_version(monkeypatch):
+    """Other people commit while tests run."""
+    monkeypatch.setattr(manifest, "code_version", lambda: "0.1.0")
+
+
+def finished(output: Path, **changes) -> str:
+    """Write a finished run with one part into a folder and return its identity."""
+    description = describe_run(CONFIG, SCENES, WEIGHTS)
+    start(output, description)
+    (output / PART.path).parent.mkdir()
+    (output / PART.path).write_bytes(b"PAR1")
+    settled = {"exit_code": ExitCode.OK, "counts": COUNTS, "parts": [PART]}
+    finish(output, **(settled | changes))
+    return description["run_id"]
+
+
+def test_an_identity_is_12_hex_digits_and_repeats():
+    identity = run_identity(CONFIG, SCENES, WEIGHTS)
+    assert re.fullmatch("[0-9a-f]{12}", identity)
+    assert identity == run_identity(CONFIG, SCENES[::-1], dict(reversed(WEIGHTS.items())))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"output": Path("elsewhere")},
+        {"engine": EngineConfig(workers=2, batch_size=8)},
+        {"max_rejected": 0.5},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_settings_that_change_no_row_keep_the_identity(change):
+    config = CONFIG.model_copy(update=change)
+    assert run_identity(config, SCENES, WEIGHTS) == run_identity(CONFIG, SCENES, WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("config", "scenes", "weights"),
+    [
+        (
+            CONFIG.model_copy(update={"deblur": DeblurConfig(normalisation="per_image")}),
+            SCENES,
+            WEIGHTS,
+        ),
+        (CONFIG, SCENES[:1], WEIGHTS),
+        (CONFIG, [("in/a.tif", 1000, 6), SCENES[1]], WEIGHTS),
+        (CONFIG, SCENES, WEIGHTS | {"vehicles_yolo": "00" * 32}),
+    ],
+    ids=["setting", "fewer scenes", "touched scene", "weights"],
+)
+def test_whatever_changes_a_row_changes_the_identity(config, scenes, weights):
+    assert run_identity(config, scenes, weights) != run_identity(CONFIG, SCENES, WEIGHTS)
+
+
+def test_other_code_is_another_run(monkeypatch):
+    before = run_identity(CONFIG, SCENES, WEIGHTS)
+    monkeypatch.setattr(manifest, "code_version", lambda: "0.1.1")
+    assert run_identity(CONFIG, SCENES, WEIGHTS) != before
+
+
+@pytest.mark.parametrize("name", ["labels.geojson", "labels/a.txt"])
+def test_changed_labels_are_another_run(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("one")
+    given = tmp_path / Path(name).parts[0]
+    config = CONFIG.model_copy(update={"input": InputConfig(labels=given)})
+    before = run_identity(config, SCENES, WEIGHTS)
+    path.write_text("another")
+    assert run_identity(config, SCENES, WEIGHTS) != before
+
+
+def test_a_stamp_knows_a_file_without_reading_it(tmp_path):
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"1234")
+    os.utime(path, ns=(7, 9))
+    assert stamp(path) == (str(path), 4, 9)
+
+
+def test_a_run_that_began_says_with_what(tmp_path):
+    start(tmp_path / "new" / "out", describe_run(CONFIG, SCENES, WEIGHTS))
+    begun = read(tmp_path / "new" / "out")
+    assert begun["state"] == "running"
+    assert begun["config"]["input"]["scenes"] == ["in/*.tif"]
+    assert begun["inputs"][1] == {"path": "in/b.tif", "size": 2000, "mtime_ns": 5}
+    assert begun["weights"] == WEIGHTS
+    assert begun["started"].endswith("+00:00")
+    assert set(begun["versions"]) > {"python", "apache-beam", "torch", "rasterio", "ultralytics"}
+
+
+def test_a_finished_run_says_how_it_ended(tmp_path):
+    finished(tmp_path, seconds={"deblur": 1.23456}, pixels=2_500_000)
+    ended = read(tmp_path)
+    assert (ended["state"], ended["exit_code"], ended["error"]) == ("done", 0, None)
+    assert ended["counts"] == {"planned": 10, "measured": 7, "empty": 2, "rejected": 1}
+    assert ended["stage_seconds"] == {"deblur": 1.235}
+    assert ended["mpix"] == 2.5
+    assert ended["outputs"] == [{"path": PART.path, "rows": 9, "sha256": PART.sha256}]
+    assert ended["wall_seconds"] >= 0
+    assert ended["finished"] >= ended["started"]
+
+
+def test_the_manifest_is_replaced_in_one_step(tmp_path):
+    finished(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "tiles"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_an_absent_or_empty_folder_is_fresh(tmp_path, force):
+    assert check_output(tmp_path / "absent", "0" * 12, force=force) == "fresh"
+    assert check_output(tmp_path, "0" * 12, force=force) == "fresh"
+
+
+def test_the_same_run_is_not_done_twice(tmp_path):
+    identity = finished(tmp_path)
+    assert check_output(tmp_path, identity, force=False) == "done"
+    assert check_output(tmp_path, identity, force=True) == "fresh"
+
+
+def test_a_killed_run_is_resumed(tmp_path):
+    description = describe_run(CONFIG, SCENES, WEIGHTS)
+    start(tmp_path, description)
+    assert check_output(tmp_path, description["run_id"], force=False) == "resume"
+
+
+@pytest.mark.parametrize("exit_code", [1, ExitCode.TOO_MANY_REJECTS, ExitCode.GATE_FAILED])
+def test_a_failed_run_is_resumed(tmp_path, exit_code):
+    identity = finished(tmp_path, exit_code=exit_code, error="why")
+    assert read(tmp_path)["state"] == "failed"
+    assert check_output(tmp_path, identity, force=False) == "resume"
+
+
+def test_a_run_whose_tables_were_deleted_is_resumed(tmp_path):
+    identity = finished(tmp_path)
+    (tmp_path / PART.path).unlink()
+    assert check_output(tmp_path, identity, force=False) == "resume"
+
+
+def test_another_run_is_not_replaced_unasked(tmp_path):
+    identity = finished(tmp_path)
+    with pytest.raises(OutputError, match=rf"holds run {identity} \(done.*--output.*--force"):
+        check_output(tmp_path, "0" * 12, force=False)
+    assert check_output(tmp_path, "0" * 12, force=True) == "fresh"
+
+
+def test_a_folder_of_something_else_is_not_replaced_unasked(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(OutputError, match=r"holds no run.*--output.*--force"):
+        check_output(tmp_path, "0" * 12, force=False)
+
+
+def test_a_file_is_not_an_output_even_with_force(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(OutputError, match="must be a folder"):
+        check_output(tmp_path / "out", "0" * 12, force=True)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"run_id": "a"}'])
+def test_a_damaged_manifest_is_named(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(OutputError, match=r"run\.json is not the manifest of a run"):
+        check_output(tmp_path, "0" * 12, force=False)
+
+
+def test_nothing_is_lost_when_rows_and_rejects_add_up():
+    conservation(COUNTS)
+
+
+@pytest.mark.parametrize("measured", [6, 8])
+def test_a_lost_or_doubled_window_fails_the_run(measured):
+    counts = Counts(planned=10, measured=measured, empty=2, rejected=1)
+    with pytest.raises(RuntimeError, match=f"10 windows were planned, but {measured + 3} ended"):
+        conservation(counts)
+
+
+def test_up_to_three_missing_windows_are_named():
+    counts = Counts(planned=10, measured=5, empty=0, rejected=0)
+    with pytest.raises(RuntimeError, match=r"missing: a, b, c$"):
+        conservation(counts, missing=["a", "b", "c", "d", "e"])
+
+
+def test_exit_codes_are_those_of_the_contract():
+    codes = {"OK": 0, "BAD_CONFIG": 2, "TOO_MANY_REJECTS": 3, "GATE_FAILED": 4, "NOTHING_TO_DO": 99}
+    assert {code.name: code.value for code in ExitCode} == codes
+
+
+def test_a_manifest_is_plain_json(tmp_path):
+    finished(tmp_path)
+    json.loads((tmp_path / "run.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_the_code_version_needs_no_git(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert "+g" not in code_version()
+
+
+def test_a_checkout_names_its_commit():
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        pytest.skip("not a checkout")
+    assert re.search(r"\+g[0-9a-f]{12}(\.dirty[0-9a-f]{8})?$", code_version())
