@@ -94,7 +94,8 @@ def write_labels(
     """
     change = pyproj.Transformer.from_crs(crs, written_in or "OGC:CRS84", always_xy=True)
     columns, rows = np.moveaxis(np.asarray(corners, np.float64), -1, 0)
-    x, y = change.transform(*((transform or transform_of()) * (columns, rows)))
+    a, b, c, d, e, f = tuple(transform or transform_of())[:6]
+    x, y = change.transform(a * columns + b * rows + c, d * columns + e * rows + f)
     rings = np.stack([x, y], axis=-1)
     features = [
         {

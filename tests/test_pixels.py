@@ -1,3 +1,5 @@
+"""The way to 8-bit RGB, and padding."""
+
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""Motion and noise are functions of the pixels of a scene, to the last bit."""
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,5 +1,6 @@
 """ReadTiles: scenes are cut into windows, and each window is read into a tile."""
 
+import warnings
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -8,7 +9,8 @@ from dataclasses import dataclass
 import apache_beam as beam
 import numpy as np
 import rasterio
-from rasterio.errors import RasterioError
+from rasterio.enums import ColorInterp
+from rasterio.errors import NodataShadowWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from configs.schema import BlurConfig, ReadConfig, RunConfig
@@ -87,17 +89,30 @@ class SceneReader:
             rectangle.col_off, rectangle.row_off, rectangle.width, rectangle.height
         )
         values = dataset.read(list(scene.bands), window=place)
-        masks = dataset.read_masks(list(scene.bands), window=place)
         if values.shape != (len(scene.bands), rectangle.height, rectangle.width):
             raise ValueError(
                 f"{scene.path} gave {values.shape} (bands, height, width) at {rectangle}"
             )
-        valid: Mask = (masks > 0).any(axis=0) & np.isfinite(values).all(axis=0)
+        valid = _read_mask(dataset, scene.bands, place) & np.isfinite(values).all(axis=0)
         if self._stretch is not None:
             values = stretch_to_uint8(values, self._stretch.low, self._stretch.high)
         if values.dtype != np.uint8:
             raise ValueError(f"{scene.path} holds {values.dtype} and no read.stretch is declared")
         return bands_to_rgb(values), valid
+
+
+def _read_mask(
+    dataset: rasterio.DatasetReader, bands: tuple[int, ...], place: RasterWindow
+) -> Mask:
+    """Return bool (h, w): where nodata, mask bands and alpha all say that there is data."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NodataShadowWarning)
+        valid = (dataset.read_masks(list(bands), window=place) > 0).any(axis=0)
+    if dataset.nodata is not None and ColorInterp.alpha in dataset.colorinterp:
+        # GDAL asks nodata alone where a file has both.
+        alpha = dataset.read(dataset.colorinterp.index(ColorInterp.alpha) + 1, window=place)
+        valid &= alpha > 0
+    return np.asarray(valid, dtype=np.bool_)
 
 
 def read_tile(
