@@ -1,4 +1,4 @@
-"""Seeded aerial scenes with known vehicles: training data and demonstration without any download."""
+"""Seeded aerial scenes with known vehicles: training and demonstration without a download."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.functional.render_canvas import Canvas, Floats, Sun, expose
+from transforms.functional.render_canvas import Canvas, Floats, Sun, as_float32, expose
 from transforms.functional.render_ground import draw_ground
 from transforms.functional.render_layouts import LAYOUTS
 from transforms.functional.render_objects import (
@@ -120,7 +120,7 @@ def paint_scene(
 
 
 def _reach(x: float, y: float, radius: float) -> Floats:
-    return np.float32([[x - radius, y - radius], [x + radius, y + radius]])
+    return as_float32([[x - radius, y - radius], [x + radius, y + radius]])
 
 
 def _labels(
@@ -128,7 +128,7 @@ def _labels(
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     kept = [v for v in vehicles if _visible(v, canvas) >= LEAST_VISIBLE]
     corners = np.array([v.corners for v in kept], np.float32).reshape(-1, 4, 2)
-    return corners / np.float32(canvas.gsd), np.array([v.kind for v in kept], np.int32)
+    return corners / as_float32(canvas.gsd), np.array([v.kind for v in kept], np.int32)
 
 
 def _visible(vehicle: Vehicle, canvas: Canvas) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -18,6 +18,11 @@ NOISE_SIZE = 512  # px, side of the noise tiles, which repeat without a seam
 COARSE_STEP = 8  # px between samples of the coarsest noise
 STRIP = 256  # rows worked on at once, so that large fills stay small in memory
 SHIFT = 4  # fractional bits of the coordinates given to OpenCV
+
+
+def as_float32(values: ArrayLike) -> Floats:
+    """Values as a float32 array."""
+    return np.asarray(values, np.float32)
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Sun:
     def fall(self) -> Floats:
         """Shadow offset in metres per metre of height, (x, y)."""
         reach = 1.0 / np.tan(self.elevation)
-        return np.float32([reach * np.cos(self.azimuth), reach * np.sin(self.azimuth)])
+        return as_float32([reach * np.cos(self.azimuth), reach * np.sin(self.azimuth)])
 
     def light(self, heading: float = 0.0) -> tuple[float, float, float]:
         """Unit vector to the light in a frame turned by `heading` radians."""
@@ -63,7 +68,7 @@ class Patch:
         """Fraction of every pixel inside a `length` x `width` metre rectangle, 0..1."""
         along = np.clip(0.5 + (length / 2 - np.abs(self.u)) / gsd, 0.0, min(1.0, length / gsd))
         across = np.clip(0.5 + (width / 2 - np.abs(self.v)) / gsd, 0.0, min(1.0, width / gsd))
-        return along * across
+        return as_float32(along * across)
 
 
 def noise_tile(rng: np.random.Generator, *, shortest: float, longest: float) -> Floats:
@@ -91,7 +96,7 @@ def _bands(region: tuple[slice, slice], mask: Bytes) -> Iterator[tuple[slice, sl
         used = np.flatnonzero(band.any(axis=0))
         if used.size:
             left, right = int(used[0]), int(used[-1]) + 1
-            alpha = band[:, left:right].astype(np.float32) * np.float32(1 / 255)
+            alpha = band[:, left:right].astype(np.float32) * as_float32(1 / 255)
             start = rows.start + top
             yield (
                 slice(start, start + band.shape[0]),
@@ -150,10 +155,10 @@ class Canvas:
         rows, cols = found
         dx = (np.arange(cols.start, cols.stop, dtype=np.float32) + 0.5) * self.gsd - x
         dy = (np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) * self.gsd - y
-        cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+        cos, sin = math.cos(angle), math.sin(angle)
         u = dx[None, :] * cos + dy[:, None] * sin
         v = dy[:, None] * cos - dx[None, :] * sin
-        return Patch(rows, cols, u, v)
+        return Patch(rows, cols, as_float32(u), as_float32(v))
 
     def blend(self, rows: slice, cols: slice, colour: Floats, alpha: Floats) -> None:
         """Lay colour (h, w, 3) or (3,) over the picture with opacity alpha (h, w), 0..1."""
@@ -169,10 +174,10 @@ class Canvas:
         level = material.fine * _wrapped(fine, row, col, height, width)
         level += material.middle * _wrapped(middle, row, col, height, width)
         level += material.coarse * self._coarse(coarse, row, col, height, width)
-        colour = level[..., None] + np.float32(material.colour)
+        colour = level[..., None] + as_float32(material.colour)
         if any(material.tint):
             drift = self._coarse(tint, row, col, height, width)
-            colour += drift[..., None] * np.float32(material.tint)
+            colour += drift[..., None] * as_float32(material.tint)
         return colour
 
     def _coarse(self, tile: Floats, row: int, col: int, height: int, width: int) -> Floats:
@@ -211,7 +216,7 @@ class Canvas:
         return region, mask
 
     def _fixed(self, points: Floats, rows: slice, cols: slice) -> NDArray[np.int32]:
-        pixels = points / self.gsd - np.float32([cols.start + 0.5, rows.start + 0.5])
+        pixels = points / self.gsd - as_float32([cols.start + 0.5, rows.start + 0.5])
         return np.round(pixels * (1 << SHIFT)).astype(np.int32)
 
     def polygon(self, points: Floats, material: Material) -> None:
@@ -231,7 +236,7 @@ class Canvas:
     ) -> None:
         """Lay one colour where the mask (uint8, 0..255) of the region says."""
         for rows, cols, alpha in _bands(region, mask):
-            self.blend(rows, cols, np.float32(colour), alpha * np.float32(opacity))
+            self.blend(rows, cols, as_float32(colour), alpha * as_float32(opacity))
 
     def mark(
         self,
@@ -246,8 +251,8 @@ class Canvas:
         """Draw a turned, antialiased rectangle in one colour."""
         patch = self.patch(x, y, angle, length, width)
         if patch is not None:
-            alpha = patch.coverage(length, width, self.gsd) * np.float32(opacity)
-            self.blend(patch.rows, patch.cols, np.float32(colour), alpha)
+            alpha = patch.coverage(length, width, self.gsd) * as_float32(opacity)
+            self.blend(patch.rows, patch.cols, as_float32(colour), alpha)
 
     def cast(self, points: Floats, *, low: bool = False) -> None:
         """Add the convex hull of the points (n, 2) to the shade, or to that of vehicles."""
@@ -297,7 +302,7 @@ class Canvas:
         np.maximum(
             self.shade, cv2.multiply(self.low_shade, 255 - self.own, scale=1 / 255), out=self.shade
         )
-        lost = np.float32([strength, strength * 0.97, strength * 0.88])
+        lost = as_float32([strength, strength * 0.97, strength * 0.88])
         soft = cv2.GaussianBlur(self.shade, (0, 0), max(0.6, 0.12 / self.gsd))
         for top in range(0, self.height, STRIP):
             rows = slice(top, top + STRIP)
@@ -313,22 +318,22 @@ def rectangle(x: float, y: float, angle: float, length: float, width: float) -> 
     cos, sin = np.cos(angle), np.sin(angle)
     local = np.array([[1, -1], [1, 1], [-1, 1], [-1, -1]]) * (length / 2, width / 2)
     turned = local @ np.array([[cos, sin], [-sin, cos]])
-    return (turned + (x, y)).astype(np.float32)
+    return (turned + np.array([x, y])).astype(np.float32)
 
 
 def expose(image: Bytes, rng: np.random.Generator, *, softness: float) -> Bytes:
     """The camera: optical softness (sigma, px), haze, white balance, contrast, sensor noise."""
-    haze = np.float32([0.75, 0.88, 1.0]) * rng.uniform(8, 24)
-    gain = (rng.uniform(0.9, 1.08) * (1 + rng.normal(0, 0.018, 3))).astype(np.float32)
+    haze = as_float32([0.86, 0.9, 1.0]) * rng.uniform(8, 24)
+    gain = (rng.uniform(0.9, 1.08) * (1 + rng.normal(0, 0.010, 3))).astype(np.float32)
     grey = rng.uniform(0.08, 0.3)
     noise = rng.uniform(1.0, 2.6)
     soft = cv2.GaussianBlur(image, (0, 0), softness)
     for top in range(0, image.shape[0], STRIP):
         rows = soft[top : top + STRIP].astype(np.float32)
         mean = rows.mean(axis=2, keepdims=True)
-        rows = (rows + (mean - rows) * np.float32(grey)) * gain + haze
+        rows = (rows + (mean - rows) * as_float32(grey)) * gain + haze
         grain = rng.standard_normal(rows.shape[:2], dtype=np.float32)[..., None]
         chroma = rng.standard_normal(rows.shape, dtype=np.float32)
-        rows += np.float32(noise * 0.8) * grain + np.float32(noise * 0.6) * chroma
+        rows += as_float32(noise * 0.8) * grain + as_float32(noise * 0.6) * chroma
         soft[top : top + STRIP] = np.clip(rows + 0.5, 0, 255).astype(np.uint8)
     return soft

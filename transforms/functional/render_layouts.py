@@ -54,7 +54,7 @@ def suburb(plan: Plan, frame: Frame, *, parked: tuple[float, float] = (0.25, 0.9
         u, v = rng.uniform(-0.4, 0.4, 2) * (frame.length, frame.width)
         pitch(plan, *frame.at(u, v), frame.angle + rng.normal(0, 0.2))
     for street in streets:
-        houses(plan, street, pitch=float(rng.uniform(19.5, 25)), setback=float(rng.uniform(9, 12)))
+        houses(plan, street, pitch=float(rng.uniform(16.5, 22)), setback=float(rng.uniform(9, 12)))
     for street in streets:
         drive(plan, street, gap=90, shares=(0.88, 0.09, 0.03, 0.0))
         sides = (-1, 1) if street.width > 8 else (1,)
@@ -74,19 +74,19 @@ def _streets(plan: Plan, frame: Frame) -> list[Road]:
     levels = [-frame.width / 2 + float(rng.uniform(6, 26))]
     while levels[-1] < frame.width / 2 - 40:
         levels.append(levels[-1] + float(rng.uniform(54, 68)))
-    streets = []
+    through, between = [], []
     for v in levels:
         line = [at(u, v) for u in np.linspace(-0.5, 0.5, int(frame.length / 18) + 2) * frame.length]
         surface = (OLD_ASPHALT, ASPHALT, DARK_ASPHALT)[rng.integers(3)]
-        streets.append(Road(smooth(frame.line(line)), float(rng.uniform(6.5, 9)), surface, 1.8))
+        through.append(Road(smooth(frame.line(line)), float(rng.uniform(6.5, 9)), surface, 1.8))
     for above, below in itertools.pairwise(levels):
         u = -frame.length / 2 + float(rng.uniform(15, 70))
         while u < frame.length / 2:
             slant = float(rng.uniform(-10, 10))
             line = [at(u, above), at(u + slant, (above + below) / 2), at(u + slant / 2, below)]
-            streets.append(Road(smooth(frame.line(line)), 7.5, ASPHALT, 1.8, 1, "centre"))
+            between.append(Road(smooth(frame.line(line)), 7.5, ASPHALT, 1.8, 1, "centre"))
             u += float(rng.uniform(85, 160))
-    return streets
+    return [*between, *through]
 
 
 def parking(plan: Plan, frame: Frame) -> None:
@@ -243,8 +243,8 @@ def motorway(plan: Plan, centre: Floats, *, gap: float) -> None:
         )
         plan.road(road)
         drive(plan, road, gap=gap, shares=(0.72, 0.11, 0.15, 0.02))
-    for side in (-0.6, 0.6):
-        plan.lines.append(Line(offset(centre, side), 0.3, (176, 178, 178), 0.9))
+    for rail in (-0.6, 0.6):
+        plan.furrows.append(Line(offset(centre, rail), 0.3, (176, 178, 178), 0.9))
 
 
 def apron(plan: Plan, frame: Frame) -> None:
@@ -321,11 +321,6 @@ def fields(plan: Plan, frame: Frame) -> None:
     )
     plan.road(road)
     drive(plan, road, gap=20, shares=(0.74, 0.12, 0.12, 0.02))
-    for _ in range(rng.integers(0, 4)):
-        x, y = frame.at(
-            rng.uniform(-0.3, 0.3) * frame.length, rng.choice([-1, 1]) * rng.uniform(16, 35)
-        )
-        house(plan, x, y, frame.angle + rng.normal(0, 0.3))
     meadow = Frame(
         *frame.at(rng.uniform(-20, 20), rng.choice([-1, 1]) * 26),
         frame.angle + rng.normal(0, 0.1),
@@ -337,6 +332,11 @@ def fields(plan: Plan, frame: Frame) -> None:
         car_park(
             plan, meadow, filled=0.85, style="perpendicular", surface=MEADOW, trees=0.0, lines=False
         )
+    for _ in range(rng.integers(0, 4)):
+        x, y = frame.at(
+            rng.uniform(-0.3, 0.3) * frame.length, rng.choice([-1, 1]) * rng.uniform(16, 35)
+        )
+        house(plan, x, y, frame.angle + rng.normal(0, 0.3))
     for x, y, _ in stations(offset(road.points, 7), 4, 9):
         if rng.uniform() < 0.4:
             plant(plan, x, y, float(rng.uniform(1, 4.5)))
@@ -352,4 +352,6 @@ LAYOUTS: tuple[Callable[[Plan, Frame], None], ...] = (
     fields,
     parking,
     suburb,
+    industry,
+    parking,
 )

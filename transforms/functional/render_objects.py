@@ -15,6 +15,7 @@ from transforms.functional.render_canvas import (
     Material,
     Patch,
     Rgb,
+    as_float32,
     rectangle,
 )
 
@@ -54,7 +55,8 @@ BITUMEN: tuple[Rgb, ...] = (
 class Block:
     """A building or other box: centre, angle of its ridge, size and height in metres, roof.
 
-    roof: "gable", "hip", "flat" (bitumen, gravel), "sheet" (corrugated metal), "tube", "hedge" or "plain".
+    `roof` is "gable", "hip", "flat" (bitumen, gravel), "sheet" (corrugated metal), "tube",
+    "hedge" or "plain".
     """
 
     x: float
@@ -98,7 +100,7 @@ class Aircraft:
         """Scene coordinates (n, 2) of local points given in lengths, nose at (0.5, 0)."""
         cos, sin = math.cos(self.angle), math.sin(self.angle)
         turned = np.array(points) * self.length @ np.array([[cos, sin], [-sin, cos]])
-        return (turned + (self.x, self.y)).astype(np.float32)
+        return (turned + np.array([self.x, self.y])).astype(np.float32)
 
     @property
     def wings(self) -> list[Floats]:
@@ -175,8 +177,8 @@ def draw_aircraft(canvas: Canvas, craft: Aircraft, rng: np.random.Generator) -> 
         x, y = craft.part([(-0.03, 0.053 * sign)])[0] + canvas.sun.fall * 1.2
         canvas.mark(float(x), float(y), craft.angle, craft.length * 0.2, 1.0, (60, 62, 68), 0.4)
     draw_block(canvas, craft.fuselage, rng)
-    window = craft.part([(0.452, 0)])[0]
-    canvas.mark(*window.tolist(), craft.angle, 0.9, 1.9, (48, 54, 62), 0.85)
+    x, y = craft.part([(0.452, 0)])[0].tolist()
+    canvas.mark(x, y, craft.angle, 0.9, 1.9, (48, 54, 62), 0.85)
     fin = craft.part(
         [(-0.33, 0), (-0.42, 0.008), (-0.495, 0.006), (-0.495, -0.006), (-0.42, -0.008)]
     )
@@ -184,7 +186,7 @@ def draw_aircraft(canvas: Canvas, craft: Aircraft, rng: np.random.Generator) -> 
 
 
 def cast_block(canvas: Canvas, block: Block) -> None:
-    """Shadow of a block: the hull of its footprint and of its eaves and ridge carried by the sun."""
+    """Shadow of a block: hull of its footprint and of its eaves and ridge carried by the sun."""
     ground = block.corners
     points = [ground, ground + canvas.sun.fall * block.height]
     if block.roof in ("gable", "hip"):
@@ -225,8 +227,8 @@ def _pitched(block: Block, patch: Patch, canvas: Canvas, rng: np.random.Generato
 def _level(block: Block, patch: Patch, canvas: Canvas, rng: np.random.Generator) -> Floats:
     """Colours of a flat or metal roof, with a parapet, joints, stains and corrugation."""
     sheet = block.roof == "sheet"
-    middle = 3.5 if sheet else 6.5
-    base = Material(block.colour, 4.0, middle, 4.0, (2.0, 0.0, -2.0))
+    middle = 2.0 if sheet else 4.0
+    base = Material(block.colour, 3.0, middle, 3.0, (1.5, 0.4, -1.5))
     if block.roof == "hedge":
         base = Material(block.colour, 11.0, 7.0, 3.0, (3.0, 1.0, 0.0))
     colour = canvas.texture(patch.rows, patch.cols, base, int(rng.integers(1 << 18)))
@@ -243,7 +245,7 @@ def _level(block: Block, patch: Patch, canvas: Canvas, rng: np.random.Generator)
     inner = np.minimum(block.length / 2 - np.abs(patch.u), block.width / 2 - np.abs(patch.v))
     if block.fitted and not sheet:
         rim = np.clip(1.5 - np.abs(inner - 0.25) / 0.16, 0, 1)[..., None]
-        colour += (np.float32([178, 176, 170]) - colour) * rim * 0.75
+        colour += (as_float32([178, 176, 170]) - colour) * rim * 0.75
         lx, ly, _ = canvas.sun.light(block.angle)
         near = np.where(lx > 0, block.length / 2 - patch.u, block.length / 2 + patch.u)
         other = np.where(ly > 0, block.width / 2 - patch.v, block.width / 2 + patch.v)
@@ -259,7 +261,7 @@ def _tube(block: Block, patch: Patch, canvas: Canvas, rng: np.random.Generator) 
     across = np.clip(2 * patch.v / block.width, -0.98, 0.98)
     _, ly, lz = canvas.sun.light(block.angle)
     lit = np.clip(across * ly + np.sqrt(1 - across**2) * lz, 0, 1) / lz
-    colour = np.float32(block.colour) * (0.42 + 0.58 * np.minimum(lit, 1.1))[..., None]
+    colour = as_float32(block.colour) * (0.42 + 0.58 * np.minimum(lit, 1.1))[..., None]
     return (colour + rng.normal(0, 1.0)).astype(np.float32)
 
 
@@ -333,7 +335,7 @@ def _fit_roof(canvas: Canvas, block: Block, rng: np.random.Generator) -> None:
         if rng.uniform() < 0.22:
             _panels(canvas, block, rng, (0.0, side * wide * 0.5), (reach * 1.1, wide * 0.6))
         return
-    for _ in range(int(rng.integers(0, 3 + block.length * block.width / 260))):
+    for _ in range(int(rng.integers(0, 3 + int(block.length * block.width / 260)))):
         at = (rng.uniform(-0.85, 0.85) * half, rng.uniform(-0.75, 0.75) * wide)
         grey = rng.uniform(130, 205)
         size = (rng.uniform(0.8, 2.8), rng.uniform(0.8, 1.9))
@@ -395,10 +397,10 @@ def crown(tree: Tree, canvas: Canvas, rng: np.random.Generator) -> tuple[Floats,
     lx, ly, lz = canvas.sun.light()
     lit = (lz - slope_x * lx - slope_y * ly) / np.sqrt(1 + slope_x**2 + slope_y**2)
     side = -(x * lx + y * ly) * -0.16
-    shade = 0.34 + 0.78 * np.clip(lit, 0, 1.2) + side + 0.05 * leaf + 0.06 * clump
+    shade = 0.42 + 0.82 * np.clip(lit, 0, 1.2) + side + 0.05 * leaf + 0.06 * clump
     shade *= np.clip(0.62 + 0.6 * height, 0.42, 1.1)
-    colour = np.float32(tree.colour) * shade[..., None]
-    colour += np.float32([10, 7, -3]) * np.clip(lit - 0.7, 0, 1)[..., None]
+    colour = as_float32(tree.colour) * shade[..., None]
+    colour += as_float32([10, 7, -3]) * np.clip(lit - 0.7, 0, 1)[..., None]
     return colour.astype(np.float32), alpha.astype(np.float32)
 
 

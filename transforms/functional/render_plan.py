@@ -19,9 +19,9 @@ MARGIN = 25.0  # metres around the frame that are planned as well
 WHITE: Rgb = (212, 211, 205)
 
 ASPHALT = Material((126, 124, 125), 3.2, 3.2, 4.0, (1.0, 0.0, -1.0))
-OLD_ASPHALT = Material((144, 140, 136), 3.8, 4.4, 5.0, (1.5, 0.5, -1.0))
+OLD_ASPHALT = Material((144, 140, 137), 3.4, 3.2, 4.0, (1.2, 0.5, -0.8))
 DARK_ASPHALT = Material((94, 95, 98), 3.2, 3.2, 4.0, (0.5, 0.0, 0.0))
-CONCRETE = Material((164, 160, 151), 3.0, 3.2, 5.0, (2.0, 1.0, -1.0))
+CONCRETE = Material((164, 160, 152), 2.8, 2.2, 3.5, (1.5, 0.8, -1.0))
 PAVING = Material((152, 146, 138), 5.0, 4.0, 4.0, (3.0, 0.0, -2.0))
 GRAVEL = Material((156, 146, 128), 6.5, 5.0, 6.0, (3.0, 1.0, -2.0))
 SOIL = Material((134, 114, 92), 7.0, 7.0, 8.0, (4.0, 1.0, -2.0))
@@ -182,6 +182,7 @@ class Plan:
         crown = rectangle(tree.x, tree.y, 0.0, tree.radius * 1.3, tree.radius * 1.3)
         if not self.free(trunk, avoid) or not self.free(crown, BUILT & avoid):
             return False
+        self.claim(trunk, PLANTED)
         self.trees.append(tree)
         return True
 

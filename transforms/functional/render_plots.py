@@ -16,6 +16,7 @@ from transforms.functional.render_plan import (
     PARKED,
     PAVED,
     PAVING,
+    PLANTED,
     ROAD,
     WHITE,
     Frame,
@@ -46,7 +47,7 @@ def house(plan: Plan, x: float, y: float, angle: float) -> bool:
     colour = pick(plan, BITUMEN if roof == "flat" else TILES)
     turn = angle + (np.pi / 2 if rng.uniform() < 0.3 else 0)
     body = Block(x, y, turn, length, width, float(rng.uniform(3.5, 6.5)), roof, colour)
-    if not plan.block(body):
+    if not plan.block(body, avoid=ROAD | KEPT | BUILT | PARKED | PAVED | PLANTED):
         return False
     frame = Frame(x, y, angle, 18, 24)
     _lawn(plan, frame)

@@ -63,10 +63,10 @@ def region(plan: Plan, scale: float) -> None:
     line = [(-40, 412), (150, 358), (300, 340), (450, 326), (660, 270)]
     centre = smooth(np.array(line, float) * scale)
     bridge = _junction(plan, centre, field)
-    motorway(plan, centre, gap=44)
+    motorway(plan, centre, gap=52)
     plan.road(bridge)
     airport(plan, field)
-    suburb(plan, homes, parked=(0.05, 0.5))
+    suburb(plan, homes, parked=(0.03, 0.4))
     industry(plan, works)
     belt = Frame(307 * scale, 345 * scale, -0.2, 700 * scale, 84)
     grove(plan, belt, int(520 * scale * scale), low=0.8, high=4.6)
@@ -81,7 +81,8 @@ def _junction(plan: Plan, centre: Floats, field: Frame) -> Road:
     """
     middle = len(centre) // 2
     ahead = centre[middle + 1] - centre[middle]
-    frame = Frame(*centre[middle].tolist(), math.atan2(ahead[1], ahead[0]), 10, 10)
+    x, y = centre[middle].tolist()
+    frame = Frame(x, y, math.atan2(ahead[1], ahead[0]), 10, 10)
     start = [field.at(20, 150), field.at(22, 172)]
     rest = frame.line([(0, -44), (0, -22), (0, 22), (2, 50), (10, 80), (14, 120)])
     bridge = Road(smooth(np.vstack([start, rest])), 10.5, DARK_ASPHALT, 1.2, 1, "edges")
@@ -121,17 +122,22 @@ def _crops(plan: Plan, frame: Frame) -> None:
 def airport(plan: Plan, frame: Frame) -> None:
     """Runway, taxiways, apron with aircraft, terminal, and the car park before it."""
     half = frame.length / 2
-    _runway(plan, Frame(*frame.at(0, -75), frame.angle, frame.length, 40))
+    for v in np.arange(-92, 30, 7.0):
+        mown = frame.line([(-half, v), (half, v)])
+        plan.furrows.append(Line(mown, 3.5, (126, 128, 92), 0.14))
     taxiways = [
         smooth(frame.line([(-half, -14), (0, -14), (half, -14)])),
         smooth(frame.line([(-120, -75), (-95, -68), (-70, -42), (-52, -20), (-25, -14)])),
         smooth(frame.line([(215, -75), (190, -66), (172, -44), (160, -22), (135, -14)])),
-        smooth(frame.line([(-190, -14), (-160, -11), (-150, 12), (-150, 40)])),
-        smooth(frame.line([(40, -14), (66, -10), (74, 10), (74, 40)])),
+        smooth(frame.line([(-190, -14), (-160, -11), (-150, 0), (-150, 6)])),
+        smooth(frame.line([(40, -14), (66, -10), (74, 0), (74, 6)])),
     ]
     shoulders = [Road(line, 25.0, OLD_ASPHALT) for line in taxiways]
-    for road in [*shoulders, *(Road(line, 18.0, RUNWAY) for line in taxiways)]:
+    for road in shoulders:
         plan.road(road)
+    _runway(plan, Frame(*frame.at(0, -75), frame.angle, frame.length, 40))
+    for line in taxiways:
+        plan.road(Road(line, 18.0, RUNWAY))
     apron = Frame(*frame.at(-15, 47), frame.angle, 430, 76)
     plan.area(apron.corners, CONCRETE, PAVED)
     slabs(plan, apron)
@@ -182,6 +188,10 @@ def _stands(plan: Plan, apron: Frame) -> None:
                 *apron.at(u, 33 - size / 2), apron.angle + np.pi / 2, size, pick(plan, LIVERIES)
             )
             plan.aircraft.append(craft)
+            if u < 60:  # a passenger bridge from the terminal to the front left door
+                way = apron.angle + math.atan2(-12.0, 3.5)
+                at = apron.at(u - 3.8, 33.0)
+                plan.block(Block(*at, way, 13, 2.6, 5, "plain", (176, 178, 180), False), avoid=0)
             plan.claim(rectangle(craft.x, craft.y, craft.angle, size, 5.0), BUILT)
             plan.claim(rectangle(craft.x, craft.y, craft.angle, 8.0, size * 0.9), BUILT)
         for _ in range(rng.integers(2, 6)):
@@ -199,8 +209,14 @@ def _landside(plan: Plan, frame: Frame) -> None:
         Block(*frame.at(-70, 99), frame.angle, 236, 27, 15, "sheet", (196, 198, 197)), avoid=0
     )
     plan.block(
-        Block(*frame.at(-70, 99), frame.angle, 120, 34, 18, "flat", (176, 176, 172)), avoid=0
+        Block(*frame.at(-70, 99), frame.angle, 120, 34, 18, "flat", (164, 162, 156)), avoid=0
     )
+    for u in np.arange(-176, 36, 12.0):
+        glass = (104, 124, 140)
+        light = Block(
+            *frame.at(u, 99), frame.angle + np.pi / 2, 18, 2.6, 19.5, "gable", glass, False
+        )
+        plan.block(light, avoid=0)
     for u in (80.0, 128.0, 176.0):
         plan.area(Frame(*frame.at(u + 5, 112), frame.angle, 48, 58).corners, OLD_ASPHALT, PAVED)
         plan.block(
@@ -235,9 +251,9 @@ def _landside(plan: Plan, frame: Frame) -> None:
     for road in (forecourt, supply):
         plan.road(road)
     lot = Frame(*frame.at(-146, 190), frame.angle, 188, 62)
-    car_park(plan, lot, filled=0.9, style="perpendicular", trees=0.55)
+    car_park(plan, lot, filled=0.8, style="perpendicular", trees=0.55)
     lot = Frame(*frame.at(112, 185), frame.angle, 150, 40)
-    car_park(plan, lot, filled=0.8, style="herringbone", surface=OLD_ASPHALT, trees=0.3)
+    car_park(plan, lot, filled=0.7, style="herringbone", surface=OLD_ASPHALT, trees=0.3)
     for road, gap in ((forecourt, 18.0), (supply, 34.0)):
         drive(plan, road, gap=gap, shares=(0.72, 0.12, 0.04, 0.12))
     for x, y, _ in stations(offset(supply.points, 7.5), 6, 12):

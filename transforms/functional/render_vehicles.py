@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from transforms.functional.render_canvas import Canvas, Floats, Rgb, Sun, rectangle
+from transforms.functional.render_canvas import Canvas, Floats, Rgb, Sun, as_float32, rectangle
 
 VEHICLE_CLASSES = ("car", "van", "truck", "bus")
 SUPERSAMPLE = 4
@@ -25,6 +25,7 @@ PAINTS: tuple[tuple[float, Rgb], ...] = (
     (0.02, (196, 152, 40)),  # yellow, orange
 )
 GLASS: Rgb = (34, 40, 45)
+SKY: Rgb = (66, 74, 86)
 
 
 @dataclass(frozen=True)
@@ -101,76 +102,83 @@ def _grid(vehicle: Vehicle, scale: float) -> tuple[Floats, Floats]:
     return x[None, :], y[:, None]
 
 
-def _car_shape(vehicle: Vehicle, scale: float, rng: np.random.Generator) -> _Shape:
-    x, y = _grid(vehicle, scale)
-    side = np.abs(y)
-    van = vehicle.kind == 1
+@dataclass(frozen=True)
+class _Side:
+    """Where the glass of a car begins and ends, from the front, in half lengths."""
+
+    windscreen: float
+    roof_front: float
+    roof_rear: float
+    rear_glass: float
+
+
+def _side_of(vehicle: Vehicle, rng: np.random.Generator) -> _Side:
+    if vehicle.kind == 1:
+        return _Side(0.80, 0.56, -0.95, -0.99)
     estate = vehicle.look > 0.45
-    # Where glass begins and ends, front to rear, in half lengths.
-    if van:
-        windscreen, roof_front, roof_rear, rear_glass = 0.80, 0.56, -0.95, -0.99
-    else:
-        windscreen = 0.44 + rng.uniform(-0.05, 0.06)
-        roof_front = windscreen - rng.uniform(0.26, 0.34)
-        roof_rear = (-0.72 if estate else -0.36) + rng.uniform(-0.06, 0.06)
-        rear_glass = roof_rear - (0.17 if estate else rng.uniform(0.22, 0.32))
+    windscreen = 0.44 + rng.uniform(-0.05, 0.06)
+    roof_rear = (-0.72 if estate else -0.36) + rng.uniform(-0.06, 0.06)
+    slant = 0.17 if estate else rng.uniform(0.22, 0.32)
+    return _Side(windscreen, windscreen - rng.uniform(0.26, 0.34), roof_rear, roof_rear - slant)
+
+
+def _car_height(vehicle: Vehicle, side: _Side, x: Floats, away: Floats) -> Floats:
+    """Metres above ground: bonnet and boot, the cabin on them, edges rounded."""
+    van, top = vehicle.kind == 1, vehicle.height
+    ends = [-1.02, -0.93, side.rear_glass, side.windscreen, 0.9, 1.02]
+    body = np.interp(x[0], ends, [0.55, 0.86, 0.98, 0.98, 0.78, 0.45]) * (1.35 if van else 1.0)
+    mid = (side.roof_rear + side.roof_front) / 2
+    stops = [-1.02, side.rear_glass, side.roof_rear, mid, side.roof_front, side.windscreen, 1.02]
+    ridge = np.interp(x[0], stops, [0, 0, top - 0.03, top, top - 0.02, 0, 0])
+    inward = _smooth(0.94, 0.80, away) if van else _smooth(0.9, 0.66, away)
+    dome = 0.16 * (1 - away**2) - 0.28 * _smooth(0.76, 1.04, away)
+    return as_float32(body[None, :] + np.maximum(ridge - body, 0)[None, :] * inward + dome)
+
+
+def _band(low: float, high: float, values: Floats, blur: float = 0.03) -> Floats:
+    """1 between low and high, 0 outside, with soft edges inside."""
+    return _smooth(low, low + blur, values) * _smooth(high, high - blur, values)
+
+
+def _car_glass(
+    vehicle: Vehicle, side: _Side, x: Floats, away: Floats, rng: np.random.Generator
+) -> Floats:
+    """Windscreen, rear window, side windows and, on some, a glass roof: fraction of glass."""
+    van = vehicle.kind == 1
+    glass = _band(side.roof_front - 0.015, side.windscreen, as_float32(x + 0.04 * away**2))
+    if not van:
+        glass = glass + _band(side.rear_glass, side.roof_rear + 0.015, x)
+    glass = glass * _smooth(0.86, 0.78, away)
+    flank = _band(0.70, 0.89, away, 0.045)
+    flank = flank * _band(0.25 if van else side.rear_glass + 0.04, side.windscreen - 0.02, x, 0.07)
+    pillar = np.abs(x - (side.roof_front + side.roof_rear) / 2) < 0.02
+    glass = np.maximum(glass, flank * (1 - 0.7 * pillar))
+    if not van and rng.uniform() < 0.12:
+        panel = _band(side.roof_rear, side.roof_front, x, 0.05) * _smooth(0.62, 0.56, away)
+        glass = np.maximum(glass, 0.9 * panel)
+    return as_float32(np.clip(glass, 0, 1))
+
+
+def _car_shape(vehicle: Vehicle, scale: float, rng: np.random.Generator) -> _Shape:
+    """Cars and vans."""
+    x, y = _grid(vehicle, scale)
+    away, side = np.abs(y), _side_of(vehicle, rng)
     nose = 0.84 + 0.16 * _smooth(1.03, 0.62, np.abs(x))
-    edge = np.abs(x) ** 8 + (side / nose) ** 5
-    alpha = np.clip((1 - edge) * 2.6, 0, 1)
-    shoulder = np.interp(
-        x[0],
-        [-1.02, -0.93, rear_glass, windscreen, 0.9, 1.02],
-        [0.55, 0.86, 0.98, 0.98, 0.78, 0.45],
-    ).astype(np.float32)[None, :]
-    shoulder = shoulder * (1.35 if van else 1.0)
-    ridge = np.interp(
-        x[0],
-        [
-            -1.02,
-            rear_glass,
-            roof_rear,
-            roof_rear / 2 + roof_front / 2,
-            roof_front,
-            windscreen,
-            1.02,
-        ],
-        [0, 0, vehicle.height - 0.03, vehicle.height, vehicle.height - 0.02, 0, 0],
-    ).astype(np.float32)[None, :]
-    cabin = np.maximum(ridge - shoulder, 0) * _smooth(
-        0.94 if van else 0.9, 0.80 if van else 0.66, side
-    )
-    dome = 0.16 * (1 - side**2) - 0.28 * _smooth(0.76, 1.04, side)
-    height = cv2.GaussianBlur(shoulder + cabin + dome, (0, 0), 0.06 * scale)
-
-    inner = _smooth(0.86, 0.78, side)
-    front = _smooth(roof_front - 0.015, roof_front + 0.02, x) * _smooth(
-        windscreen + 0.01, windscreen - 0.03, x
-    )
-    bow = 0.04 * side**2
-    front = front * _smooth(windscreen + 0.02, windscreen - 0.02, x + bow)
-    rear = _smooth(roof_rear + 0.015, roof_rear - 0.02, x) * _smooth(
-        rear_glass - 0.01, rear_glass + 0.03, x
-    )
-    rear = rear * (0.0 if van else 1.0)
-    flank = _smooth(0.70, 0.75, side) * _smooth(0.89, 0.85, side)
-    flank = flank * _smooth(rear_glass + 0.04, rear_glass + 0.10, x)
-    flank = flank * _smooth(windscreen - 0.02, windscreen - 0.10, x)
-    flank = flank * (1 - 0.7 * (np.abs(x - (roof_front + roof_rear) / 2) < 0.02))
-    if van:
-        flank = flank * _smooth(0.25, 0.35, x)
-    glass = np.clip(np.maximum((front + rear) * inner, flank), 0, 1)
-    if not van and rng.uniform() < 0.12:  # glass roof
-        panel = _smooth(roof_rear, roof_rear + 0.05, x) * _smooth(roof_front, roof_front - 0.05, x)
-        glass = np.maximum(glass, panel * _smooth(0.62, 0.56, side) * 0.9)
-
+    alpha = np.clip((1 - np.abs(x) ** 8 - (away / nose) ** 5) * 2.6, 0, 1)
+    height = cv2.GaussianBlur(_car_height(vehicle, side, x, away), (0, 0), 0.06 * scale)
+    glass = _car_glass(vehicle, side, x, away, rng)
     albedo = np.empty((*alpha.shape, 3), np.float32)
-    albedo[:] = np.float32(vehicle.paint)
-    lamp = _smooth(0.52, 0.62, side) * _smooth(0.9, 0.84, side)
-    head = (lamp * _smooth(0.90, 0.93, x) * _smooth(0.985, 0.96, x))[..., None]
-    tail = (lamp * _smooth(-0.94, -0.96, x))[..., None]
-    albedo += (np.float32([205, 208, 210]) - albedo) * head * 0.7
-    albedo += (np.float32([120, 20, 20]) - albedo) * tail * 0.7
-    return _Shape(height, albedo, glass, alpha)
+    albedo[:] = vehicle.paint
+    lamp = _smooth(0.52, 0.62, away) * _smooth(0.9, 0.84, away)
+    for colour, shine in (
+        ((205, 208, 210), _band(0.90, 0.985, x)),
+        ((120, 20, 20), _smooth(-0.94, -0.96, x)),
+    ):
+        albedo += (as_float32(colour) - albedo) * (0.7 * lamp * shine)[..., None]
+    if vehicle.kind == 1:  # seams of the roof panel
+        seam = _smooth(0.06, 0.03, np.abs((x * vehicle.length / 1.8 + vehicle.look) % 1 - 0.5))
+        albedo *= (1 - 0.10 * seam * (away < 0.8))[..., None]
+    return _Shape(height, albedo, glass, as_float32(alpha))
 
 
 def _lorry_shape(vehicle: Vehicle, scale: float, rng: np.random.Generator) -> _Shape:
@@ -202,13 +210,13 @@ def _lorry_shape(vehicle: Vehicle, scale: float, rng: np.random.Generator) -> _S
         (176, 168, 150),
         (224, 224, 222),
     )
-    load = np.float32(palette[rng.integers(len(palette))]) * rng.uniform(0.85, 1.05)
+    load = as_float32(palette[rng.integers(len(palette))]) * rng.uniform(0.85, 1.05)
     if rng.uniform() < 0.12:  # open load of gravel or soil
-        load = np.float32([128, 116, 98]) + 14 * rng.standard_normal((*alpha.shape, 1))
+        load = as_float32([128, 116, 98]) + 14 * rng.standard_normal((*alpha.shape, 1))
         load = cv2.GaussianBlur((load * box[..., None]).astype(np.float32), (0, 0), 0.15 * scale)
     albedo = np.full((*alpha.shape, 3), 44, np.float32)
     albedo += (load.astype(np.float32) - albedo) * box[..., None]
-    albedo += (np.float32(vehicle.paint) - albedo) * cab[..., None]
+    albedo += (as_float32(vehicle.paint) - albedo) * cab[..., None]
     ribs = 1 - 0.05 * (np.sin(x / metre * 2 * np.pi / rng.uniform(0.5, 1.4)) > 0.85)
     albedo *= np.where(box > 0.5, ribs, 1)[..., None]
     glass = _smooth(1 - 0.72 * metre, 1 - 0.62 * metre, x) * _smooth(
@@ -225,8 +233,8 @@ def _bus_shape(vehicle: Vehicle, scale: float, rng: np.random.Generator) -> _Sha
     alpha = np.clip((1 - np.abs(x) ** 40 - side**16) * 4, 0, 1).astype(np.float32)
     height = vehicle.height - 0.5 * _smooth(0.86, 1.02, side) - 0.8 * _smooth(1 - 0.5 * metre, 1, x)
     albedo = np.empty((*alpha.shape, 3), np.float32)
-    albedo[:] = np.float32(vehicle.paint)
-    albedo += (np.float32([214, 215, 213]) - albedo) * (_smooth(0.9, 0.84, side) * 0.75)[..., None]
+    albedo[:] = as_float32(vehicle.paint)
+    albedo += (as_float32([214, 215, 213]) - albedo) * (_smooth(0.9, 0.84, side) * 0.75)[..., None]
     for centre in np.linspace(-0.7, 0.6, 2 + int(vehicle.look * 4)) + rng.uniform(-0.05, 0.05):
         half = rng.uniform(0.35, 1.0) * metre
         wide = rng.uniform(0.35, 0.7)
@@ -235,7 +243,7 @@ def _bus_shape(vehicle: Vehicle, scale: float, rng: np.random.Generator) -> _Sha
         )
         height = height + 0.25 * unit
         albedo += (
-            (np.float32([170, 172, 172]) * rng.uniform(0.5, 1.2) - albedo) * unit[..., None] * 0.8
+            (as_float32([170, 172, 172]) * rng.uniform(0.5, 1.2) - albedo) * unit[..., None] * 0.8
         )
     height = cv2.GaussianBlur(height.astype(np.float32), (0, 0), 0.06 * scale)
     glass = _smooth(1 - 0.45 * metre, 1 - 0.35 * metre, x) * _smooth(1, 1 - 0.1 * metre, x)
@@ -247,23 +255,23 @@ def vehicle_sprite(vehicle: Vehicle, sun: Sun, scale: float, rng: np.random.Gene
     make = (_car_shape, _car_shape, _lorry_shape, _bus_shape)[vehicle.kind]
     shape = make(vehicle, scale, rng)
     slope_y, slope_x = np.gradient(shape.height.astype(np.float32) * scale)
-    norm = 1 / np.sqrt(slope_x**2 + slope_y**2 + 1)
+    norm = 1 / np.sqrt(slope_x * slope_x + slope_y * slope_y + 1)
     lx, ly, lz = sun.light(vehicle.heading)
-    facing = np.clip((lz - slope_x * lx - slope_y * ly) * norm, 0, None)
-    size = math.sqrt(lx**2 + ly**2 + (lz + 1) ** 2)
-    half = (lx / size, ly / size, (lz + 1) / size)
-    mirror = np.clip((half[2] - slope_x * half[0] - slope_y * half[1]) * norm, 0, 1)
-    light = (0.38 + 0.62 * facing / lz)[..., None]
-    sky = np.float32([66, 74, 86]) * (0.35 * norm**2)[..., None]
+    facing = np.maximum((lz - slope_x * lx - slope_y * ly) * norm, 0)
+    size = math.sqrt(lx * lx + ly * ly + (lz + 1) ** 2)
+    mirror = np.clip((lz + 1 - slope_x * lx - slope_y * ly) * norm / size, 0, 1)
+    light = 0.38 + 0.62 / lz * facing
     glint = float(rng.uniform(90, 210))
-    body = shape.albedo * light + sky * 0.55 + (glint * mirror**50)[..., None]
-    pane = (
-        np.float32(GLASS) * (0.5 + 0.5 * light) + sky * 0.7 + (1.5 * glint * mirror**90)[..., None]
-    )
-    colour = body + (pane - body) * shape.glass[..., None]
-    rim = np.float32(1) - 0.35 * np.clip(1.6 - 2.2 * cv2.blur(shape.alpha, (5, 5)), 0, 1)
-    colour = np.clip(colour * rim[..., None], 0, 252)
-    sprite = np.dstack([colour * shape.alpha[..., None], shape.alpha]).astype(np.float32)
+    shine, flash = glint * mirror**50, 1.5 * glint * mirror**90
+    open_sky = norm * norm
+    rim = 1 - 0.35 * np.clip(1.6 - 2.2 * cv2.blur(shape.alpha, (5, 5)), 0, 1)
+    sprite = np.empty((*shape.alpha.shape, 4), np.float32)
+    sprite[..., 3] = shape.alpha
+    for band, (dark, sky) in enumerate(zip(GLASS, SKY, strict=True)):
+        body = shape.albedo[..., band] * light + 0.19 * sky * open_sky + shine
+        pane = dark * (0.5 + 0.5 * light) + 0.25 * sky * open_sky + flash
+        colour = (body + (pane - body) * shape.glass) * rim
+        sprite[..., band] = np.clip(colour, 0, 252) * shape.alpha
     return cv2.blur(sprite, (SUPERSAMPLE, SUPERSAMPLE))
 
 
