@@ -1,5 +1,7 @@
 """Tile rows with known contents, made without reading a picture."""
 
+from fractions import Fraction
+
 import numpy as np
 
 from transforms.functional.boxes import Detections
@@ -43,7 +45,9 @@ def make_tile_row(
     """Return a measured row with the arms `before` and `after`, which found the same."""
     rectangle = Rectangle(*core)
     found = Detections.empty() if detections is None else detections
-    quality = Quality(Mean(100.0, 50), Mean(0.5, 1)) if truth == "reference" else None
+    quality = (
+        Quality(Mean(Fraction(100), 50), Mean(Fraction(1, 2), 1)) if truth == "reference" else None
+    )
     counts = {} if truth == "none" else {name: DetectionCounts(3, 2, 1) for name in NAMES}
     return TileRow(
         window=Window(scene or make_scene(), rectangle, rectangle, blur),

@@ -185,13 +185,13 @@ def test_duckdb_finds_what_lies_in_a_rectangle(tmp_path):
 
 
 def test_duckdb_unnests_the_arms_of_a_tile(tmp_path):
-    rows = tile_rows(make_tile_row(truth="labels"), threshold=0.25).rows
+    rows = tile_rows(make_tile_row(truth="reference"), threshold=0.25).rows
     write_part([encode(rows, TILES)], TILES, output=tmp_path, **WRITTEN)
     query = (
         "select arm.arm, arm.found, arm.squared_error "
         f"from (select unnest(arms) as arm from '{tmp_path}/tiles/*.parquet')"
     )
-    assert duckdb.sql(query).fetchall() == [("before", 4, None), ("after", 4, None)]
+    assert duckdb.sql(query).fetchall() == [("before", 4, 100), ("after", 4, 100)]
 
 
 @pytest.mark.skipif(

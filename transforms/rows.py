@@ -105,9 +105,9 @@ def _arm_sums(arm: ArmRow, threshold: float) -> Row:
 
 def _quality_sums(quality: Quality | None) -> Row:
     return {
-        "squared_error": quality and quality.squared_error.total,
+        "squared_error": quality and float(quality.squared_error.total),
         "squared_error_samples": quality and quality.squared_error.count,
-        "ssim_total": quality and quality.ssim.total,
+        "ssim_total": quality and float(quality.ssim.total),
         "ssim_samples": quality and quality.ssim.count,
     }
 
