@@ -12,7 +12,7 @@ from transforms.deblur import Deblur
 from transforms.detect import Detect
 from transforms.measure import Measure
 from transforms.read import ReadTiles
-from transforms.records import Rejected, Settled
+from transforms.records import Rejected, Settled, TileRow
 from transforms.summarize import Summarize
 from transforms.write import WriteTable
 
@@ -47,8 +47,8 @@ class DetectionGain(beam.PTransform):
         )
         unopened = root | "Unopened" >> beam.Create(self.plan.rejected, reshuffle=False)
         settled = (measured, unopened) | "Settled" >> beam.Flatten()
-        rows = settled | "Rows" >> beam.Filter(is_row)
-        rejected = settled | "Rejected" >> beam.Filter(is_rejected)
+        rows = settled | "Rows" >> beam.Filter(is_row).with_output_types(TileRow)
+        rejected = settled | "Rejected" >> beam.Filter(is_rejected).with_output_types(Rejected)
         summary = rows | "Summarize" >> Summarize(config.measure.iou)
         reports = Reports.of(self.plan)
         return {

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 
 import apache_beam as beam
@@ -146,7 +146,7 @@ class Summarize(beam.PTransform):
             rows
             | "Stratify" >> beam.FlatMap(strata_of)
             | "Sum" >> beam.CombinePerKey(SumFn(TileSums()))
-            | "Describe" >> beam.FlatMapTuple(summarize, iou=self.iou)
+            | "Describe" >> beam.FlatMapTuple(partial(summarize, iou=self.iou))
         )
 
 
