@@ -285,7 +285,9 @@ def _reproject(vertices: Floats, source: pyproj.CRS, target: str) -> Floats:
 def _to_pixels(points: Floats, transform: Affine6) -> Floats:
     """Turn (n, 2) x y on the map into col row of the scene."""
     a, b, c, d, e, f = transform
-    return (points - (c, f)) @ np.linalg.inv(np.array([[a, b], [d, e]])).T
+    scale = a * e - b * d
+    x, y = points[:, 0] - c, points[:, 1] - f
+    return np.stack([(e * x - b * y) / scale, (a * y - d * x) / scale], axis=1)
 
 
 def _ring_on_map(rectangle: Rectangle, transform: Affine6) -> Floats:
