@@ -31,6 +31,7 @@ from transforms.functional.render_vehicles import (
 
 __all__ = ["VEHICLE_CLASSES", "RenderedScene", "render_scene"]
 
+LAYOUT_DEPTH = 190.0  # metres of ground that one layout fills well
 LEAST_VISIBLE = 0.4  # fraction of a vehicle inside the frame and not under a crown
 
 
@@ -71,12 +72,17 @@ def plan_scene(rng: np.random.Generator, *, height: float, width: float) -> Plan
     """Lay out a scene of height x width metres."""
     plan = Plan(height, width, rng)
     if min(height, width) >= REGION_SIDE / 2:
-        region(plan, min(height, width) / REGION_SIDE)
+        region(plan, max(height, width) / REGION_SIDE)
         return plan
-    side = float(np.hypot(height, width)) + 20
+    side = 1.3 * float(np.hypot(height, width)) + 26
     x, y = rng.uniform(0.35, 0.65) * width, rng.uniform(0.35, 0.65) * height
-    frame = Frame(x, y, float(rng.uniform(0, 2 * np.pi)), side * 1.3, side * 1.3)
-    LAYOUTS[rng.integers(len(LAYOUTS))](plan, frame)
+    whole = Frame(x, y, float(rng.uniform(0, 2 * np.pi)), side, side)
+    strips = max(1, round(side / LAYOUT_DEPTH))
+    depth = side / strips
+    for index in range(strips):
+        v = (index + 0.5) * depth - side / 2
+        layout = LAYOUTS[rng.integers(len(LAYOUTS))]
+        layout(plan, Frame(*whole.at(0, v), whole.angle, side, depth))
     return plan
 
 

@@ -269,6 +269,13 @@ class Canvas:
             region, mask = found
             self.shade[region] = np.minimum(self.shade[region], 255 - mask)
 
+    def cover_polygon(self, points: Floats) -> None:
+        """Note that a polygon (n, 2) hides the ground."""
+        found = self.mask_of(points)
+        if found is not None:
+            region, mask = found
+            self.hide(region, as_float32(mask / 255))
+
     def hide(self, region: tuple[slice, slice], alpha: Floats) -> None:
         """Note that something with opacity alpha (h, w) now hides the ground there."""
         cover = self.cover[region]
@@ -315,10 +322,10 @@ def rectangle(x: float, y: float, angle: float, length: float, width: float) -> 
 
     The front lies at `angle` (radians, x right, y down), so the order is clockwise on screen.
     """
-    cos, sin = np.cos(angle), np.sin(angle)
-    local = np.array([[1, -1], [1, 1], [-1, 1], [-1, -1]]) * (length / 2, width / 2)
-    turned = local @ np.array([[cos, sin], [-sin, cos]])
-    return (turned + np.array([x, y])).astype(np.float32)
+    ax, ay = math.cos(angle) * length / 2, math.sin(angle) * length / 2
+    bx, by = -math.sin(angle) * width / 2, math.cos(angle) * width / 2
+    corners = ((ax - bx, ay - by), (ax + bx, ay + by), (bx - ax, by - ay), (-ax - bx, -ay - by))
+    return np.array([(x + dx, y + dy) for dx, dy in corners], np.float32)
 
 
 def expose(image: Bytes, rng: np.random.Generator, *, softness: float) -> Bytes:

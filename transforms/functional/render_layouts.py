@@ -40,7 +40,7 @@ from transforms.functional.render_plots import (
     slabs,
     stall,
 )
-from transforms.functional.render_traffic import car_park, drive, kerb, kind_of
+from transforms.functional.render_traffic import car_park, depot, drive, kerb, kind_of
 
 
 def suburb(plan: Plan, frame: Frame, *, parked: tuple[float, float] = (0.25, 0.9)) -> None:
@@ -56,7 +56,7 @@ def suburb(plan: Plan, frame: Frame, *, parked: tuple[float, float] = (0.25, 0.9
     for street in streets:
         houses(plan, street, pitch=float(rng.uniform(16.5, 22)), setback=float(rng.uniform(9, 12)))
     for street in streets:
-        drive(plan, street, gap=90, shares=(0.88, 0.09, 0.03, 0.0))
+        drive(plan, street, gap=90, shares=(0.84, 0.09, 0.04, 0.03))
         sides = (-1, 1) if street.width > 8 else (1,)
         kerb(plan, street, share=float(rng.uniform(*parked)), sides=sides)
     grove(plan, frame, int(frame.length * frame.width / 200), low=0.6, high=4.8)
@@ -162,7 +162,7 @@ def industry(plan: Plan, frame: Frame) -> None:
                 ),
             )
             u += plot + 6
-    drive(plan, street, gap=40, shares=(0.6, 0.16, 0.22, 0.02))
+    drive(plan, street, gap=40, shares=(0.56, 0.16, 0.22, 0.06))
     kerb(plan, street, share=0.25)
     grove(plan, frame, int(frame.length * frame.width / 420), low=0.8, high=4.5)
 
@@ -184,6 +184,9 @@ def _yard(plan: Plan, frame: Frame) -> None:
         pick(plan, SHEETS if roof == "sheet" else BITUMEN),
     )
     plan.block(hall, avoid=BUILT | ROAD)
+    if rng.uniform() < 0.35:
+        depot(plan, Frame(*frame.at(0, -26), frame.angle, frame.length * 0.85, 15))
+        return
     strip = Frame(
         *frame.at(rng.uniform(-0.15, 0.15) * frame.length, -31),
         frame.angle,
@@ -227,10 +230,12 @@ def highway(plan: Plan, frame: Frame) -> None:
         "edges",
     )
     plan.road(side)
-    drive(plan, side, gap=28, shares=(0.8, 0.1, 0.08, 0.02))
+    drive(plan, side, gap=28, shares=(0.76, 0.1, 0.08, 0.06))
     lot = Frame(*frame.at(0, -58 if side.points[0, 1] > centre[0, 1] else 58), frame.angle, 60, 40)
     if plan.free(lot.corners, ROAD):
         car_park(plan, lot, filled=0.7, style="diagonal", trees=0.4)
+    for x, y, heading in stations(offset(centre, 21.5), rng.uniform(5, 40), 45):  # roadside boxes
+        stall(plan, x, y, heading)
     grove(plan, frame, int(frame.length * frame.width / 200), low=0.7, high=5.5)
 
 
@@ -242,7 +247,7 @@ def motorway(plan: Plan, centre: Floats, *, gap: float) -> None:
             line if side > 0 else line[::-1].copy(), 14.6, ASPHALT, 0.0, 3, "motorway", True
         )
         plan.road(road)
-        drive(plan, road, gap=gap, shares=(0.72, 0.11, 0.15, 0.02))
+        drive(plan, road, gap=gap, shares=(0.7, 0.11, 0.15, 0.04))
     for rail in (-0.6, 0.6):
         plan.furrows.append(Line(offset(centre, rail), 0.3, (176, 178, 178), 0.9))
 
@@ -320,7 +325,7 @@ def fields(plan: Plan, frame: Frame) -> None:
         "edges",
     )
     plan.road(road)
-    drive(plan, road, gap=20, shares=(0.74, 0.12, 0.12, 0.02))
+    drive(plan, road, gap=20, shares=(0.7, 0.12, 0.12, 0.06))
     meadow = Frame(
         *frame.at(rng.uniform(-20, 20), rng.choice([-1, 1]) * 26),
         frame.angle + rng.normal(0, 0.1),

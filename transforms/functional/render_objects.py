@@ -172,6 +172,7 @@ def draw_aircraft(canvas: Canvas, craft: Aircraft, rng: np.random.Generator) -> 
         draw_block(canvas, block, rng)
     for wing in craft.wings:
         canvas.polygon(wing, Material((190, 193, 196), 1.0, 2.0, 3.0))
+        canvas.cover_polygon(wing)
         canvas.stroke(wing[2:], 0.35, (150, 153, 158), 0.6)
     for sign in (-1, 1):
         x, y = craft.part([(-0.03, 0.053 * sign)])[0] + canvas.sun.fall * 1.2

@@ -134,6 +134,10 @@ class Plan:
         cv2.fillPoly(mask, [np.round(local - (x0, y0)).astype(np.int32)], 1)
         return (slice(y0, y1), slice(x0, x1)), mask
 
+    def near(self, x: float, y: float) -> bool:
+        """Whether a point lies in the frame or in the margin around it."""
+        return -MARGIN < x < self.width + MARGIN and -MARGIN < y < self.height + MARGIN
+
     def free(self, points: Floats, flags: int) -> bool:
         """Whether no cell of the polygon carries one of the flags; far outside nothing is free."""
         found = self._cells(points)
@@ -188,6 +192,8 @@ class Plan:
 
     def park(self, x: float, y: float, heading: float, kind: int, *, avoid: int = BUILT) -> bool:
         """Add a vehicle where it overlaps no other."""
+        if not self.near(x, y):
+            return False
         vehicle = draw_vehicle(self.rng, x=x, y=y, heading=heading, kind=kind)
         ground = rectangle(x, y, heading, vehicle.length + 0.15, vehicle.width + 0.15)
         if not self.free(ground, PARKED | avoid):

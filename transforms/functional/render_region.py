@@ -58,8 +58,8 @@ def region(plan: Plan, scale: float) -> None:
     )
     works = Frame(92 * scale, 530 * scale, np.pi / 2 - 0.12, 250 * scale, 190)
     plan.area(field.corners, MEADOW)
-    _crops(plan, Frame(572 * scale, 178 * scale, tilt, 230 * scale, 150))
-    _crops(plan, Frame(-10 * scale, 270 * scale, tilt, 170 * scale, 150))
+    _crops(plan, Frame(572 * scale, 178 * scale, tilt, 230 * scale, 150 * scale))
+    _crops(plan, Frame(-10 * scale, 270 * scale, tilt, 170 * scale, 150 * scale))
     line = [(-40, 412), (150, 358), (300, 340), (450, 326), (660, 270)]
     centre = smooth(np.array(line, float) * scale)
     bridge = _junction(plan, centre, field)

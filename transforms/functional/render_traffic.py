@@ -110,7 +110,7 @@ def _bays(
     step = np.array([np.cos(lean), np.sin(lean)])
     for u in np.arange(-frame.length / 2 + 3.2, frame.length / 2 - 3.0, pitch):
         x, y = frame.at(u, row)
-        if not plan.free(rectangle(x, y, angle, 4.8, 2.2), BUILT | PLANTED):
+        if not plan.near(x, y) or not plan.free(rectangle(x, y, angle, 4.8, 2.2), BUILT | PLANTED):
             continue
         if lines:
             lx, ly = frame.at(u - pitch / 2, row)
@@ -129,3 +129,16 @@ def _island(plan: Plan, frame: Frame, row: float, trees: float) -> None:
     for u in np.arange(-strip.length / 2, strip.length / 2, 9.0):
         if plan.rng.uniform() < trees:
             plant(plan, *strip.at(u, 0), float(plan.rng.uniform(1.2, 2.9)), avoid=ROAD | BUILT)
+
+
+def depot(plan: Plan, frame: Frame) -> None:
+    """One row of buses, lorries or vans side by side on ground that is already paved."""
+    rng = plan.rng
+    shares = ((0.0, 0.1, 0.2, 0.7), (0.0, 0.2, 0.8, 0.0), (0.1, 0.8, 0.1, 0.0))[rng.integers(3)]
+    lean = float(rng.choice([np.pi / 2, 1.0]))
+    for u in np.arange(-frame.length / 2 + 4, frame.length / 2 - 4, 3.7 / np.sin(lean)):
+        plan.marks.append(Mark(*frame.at(u - 1.85, 0), frame.angle + lean, 13, 0.12, WHITE, 0.6))
+        if rng.uniform() < 0.75:
+            nose = lean + rng.choice([0.0, np.pi]) + rng.normal(0, 0.012)
+            x, y = frame.at(u, rng.normal(0, 0.3))
+            plan.park(x, y, frame.angle + nose, kind_of(plan, shares))
