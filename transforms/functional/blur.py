@@ -1,7 +1,8 @@
 """Blur kernels, and blurring in linear light.
 
-A kernel is float32 (k, k), k odd, non-negative, and sums to 1, so the mean brightness stays. Angles are degrees
-counter-clockwise from +x as seen on the screen (rows grow downwards): 0 smears along a row, 90 along a column.
+A kernel is float32 (k, k), k odd, non-negative, and sums to 1, so the mean brightness stays.
+Angles are degrees counter-clockwise from +x as seen on the screen (rows grow downwards): 0 smears
+along a row, 90 along a column.
 """
 
 import math
@@ -21,7 +22,8 @@ from transforms.functional.camera import (
 Kernel = npt.NDArray[np.float32]
 Path = npt.NDArray[np.float64]
 
-# Points per pixel of travel: enough for a path of straight pieces to look continuous after bilinear splatting.
+# Points per pixel of travel: enough for a path of straight pieces to look continuous after
+# bilinear splatting.
 _POINTS_PER_PIXEL = 16
 
 
@@ -36,10 +38,11 @@ def motion_kernel(length: float, angle: float) -> Kernel:
 def motion_path(
     length: float, angle: float, *, amplitude: float = 0.0, periods: float = 1.0, phase: float = 0.0
 ) -> Path:
-    """The path of a point during the exposure: float64 (n, 2) of (x, y) in px, y downwards, centred on its mean.
+    """The path of a point during the exposure: float64 (n, 2) of (x, y) px, y downwards, centred.
 
-    A straight line of `length` px along `angle`, and across it a vibration: a sine of `amplitude` px that runs
-    through `periods` periods from `phase` (radians). Less than one period gives an arc, several a broader smear.
+    A straight line of `length` px along `angle`, and across it a vibration: a sine of `amplitude`
+    px that runs through `periods` periods from `phase` (radians). Less than one period gives an
+    arc, several a broader smear.
     """
     if length < 0 or amplitude < 0:
         raise ValueError(
@@ -56,13 +59,15 @@ def motion_path(
 
 
 def shake_path(rng: np.random.Generator, *, extent: float, steps: int = 2000) -> Path:
-    """A random hand-shake path after Boracchi & Foi (2012), as in the data of DeblurGAN: float64 (n, 2), centred.
+    """A random hand-shake path after Boracchi & Foi (2012): float64 (n, 2) px, centred.
 
-    A particle with inertia, Gaussian kicks, a pull to the centre, and rare abrupt turns; `extent` (px) is the length of
-    the whole walk. As in the paper the exposure may end early: a tenth, a half or all of the walk is used.
-    Unlike the published code nothing is stretched afterwards: kernels made of it sum to 1.
+    As in the data of DeblurGAN: a particle with inertia, Gaussian kicks, a pull to the centre, and
+    rare abrupt turns; `extent` (px) is the length of the whole walk. As in the paper the exposure
+    may end early: a tenth, a half or all of the walk is used. Unlike the published code nothing is
+    stretched afterwards: kernels made of it sum to 1.
 
-    Boracchi, G., Foi, A.: Modeling the performance of image restoration from motion blur. IEEE TIP 21(8), 2012.
+    Boracchi, G., Foi, A.: Modeling the performance of image restoration from motion blur. IEEE TIP
+    21(8), 2012.
     """
     pull, jerk = 0.7 * rng.random(), 0.2 * rng.random()
     kick = 10.0 * rng.random()
@@ -86,7 +91,7 @@ def shake_path(rng: np.random.Generator, *, extent: float, steps: int = 2000) ->
 
 
 def path_kernel(path: Path) -> Kernel:
-    """The kernel of a path (n, 2) of (x, y) px around the kernel's centre, each point given the same exposure."""
+    """The kernel of a path (n, 2) of (x, y) px around its centre, each point exposed equally."""
     radius = math.ceil(float(np.abs(path).max()) - 1e-9)
     size = 2 * radius + 1
     x, y = path[:, 0] + radius, path[:, 1] + radius
@@ -101,7 +106,7 @@ def path_kernel(path: Path) -> Kernel:
 
 
 def gaussian_kernel(sigma: float) -> Kernel:
-    """The kernel of a slight defocus: a Gaussian of standard deviation `sigma` px, cut at 3 sigma."""
+    """The kernel of a slight defocus: a Gaussian of `sigma` px, cut at 3 sigma."""
     if sigma <= 0:
         raise ValueError(f"sigma must be > 0 px, got sigma={sigma}")
     radius = max(1, math.ceil(3.0 * sigma))
@@ -111,7 +116,7 @@ def gaussian_kernel(sigma: float) -> Kernel:
 
 
 def disc_kernel(radius: float) -> Kernel:
-    """The kernel of a strong defocus: a uniform disc of `radius` px with a soft rim one pixel wide."""
+    """The kernel of a strong defocus: a uniform disc of `radius` px, its rim one pixel soft."""
     if radius <= 0:
         raise ValueError(f"radius must be > 0 px, got radius={radius}")
     reach = math.ceil(radius)
@@ -121,12 +126,12 @@ def disc_kernel(radius: float) -> Kernel:
 
 
 def apply_kernel(image: Image, kernel: Kernel) -> Image:
-    """The image (h, w, 3) convolved with the kernel in linear light; beyond its border it is mirrored."""
+    """The image (h, w, 3) convolved with the kernel in linear light, mirrored at its border."""
     return encode_srgb(convolve(decode_srgb(image), kernel))
 
 
 def convolve(linear: Linear, kernel: Kernel) -> Linear:
-    """Linear light (h, w, 3) convolved with a kernel; the border is mirrored, so it never darkens."""
+    """Linear light (h, w, 3) convolved with a kernel, mirrored at its border."""
     if kernel.shape == (1, 1):
         return linear
     flipped = np.ascontiguousarray(kernel[::-1, ::-1])
@@ -139,10 +144,11 @@ def convolve(linear: Linear, kernel: Kernel) -> Linear:
 def blur_tile(
     image: Image, *, length: float, angle: float, noise: float = 0.002, seed: int = 0
 ) -> Image:
-    """The sharp tile (h, w, 3) as a moving camera would have taken it; the same arguments give the same pixels.
+    """The sharp tile (h, w, 3) as a moving camera would have taken it.
 
-    Motion over `length` px along `angle` (degrees) and the sensor's noise (standard deviation of linear light at 18 %
-    grey), both in linear light. Give each tile its own `seed`, so that its noise depends on that tile alone.
+    The same arguments give the same pixels. Motion over `length` px along `angle` (degrees) and
+    the sensor's noise (standard deviation of linear light at 18 % grey), both in linear light.
+    Give each tile its own `seed`, so that its noise depends on that tile alone.
     """
     moved = convolve(decode_srgb(image), motion_kernel(length, angle))
     return encode_srgb(add_sensor_noise(moved, noise, np.random.default_rng(seed)))

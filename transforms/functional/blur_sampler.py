@@ -1,4 +1,4 @@
-"""Random degradations of sharp pictures, for training a deblurrer: what moving cameras do, in the shares we expect."""
+"""Random degradations of sharp pictures: what moving cameras do, in the shares we expect."""
 
 import math
 from dataclasses import dataclass
@@ -25,18 +25,21 @@ from transforms.functional.camera import (
 
 @dataclass(frozen=True)
 class BlurModel:
-    """How often each degradation occurs and how strong it is. Lengths in px, shares in [0, 1], ranges inclusive."""
+    """How often each degradation occurs and how strong it is.
 
-    length: tuple[float, float] = (0.5, 25.0)
-    vibration: tuple[float, float] = (0.0, 2.0)
-    defocus: tuple[float, float] = (0.3, 1.0)
-    noise: tuple[float, float] = (0.0, 0.005)
-    jpeg_quality: tuple[int, int] = (75, 97)
-    sharp_share: float = 0.1
-    shake_share: float = 0.15
-    vibration_share: float = 0.4
-    defocus_share: float = 0.5
-    jpeg_share: float = 0.5
+    Lengths in px, shares in [0, 1], ranges inclusive.
+    """
+
+    length: tuple[float, float]
+    vibration: tuple[float, float]
+    defocus: tuple[float, float]
+    noise: tuple[float, float]
+    jpeg_quality: tuple[int, int]
+    sharp_share: float
+    shake_share: float
+    vibration_share: float
+    defocus_share: float
+    jpeg_share: float
 
     @property
     def reach(self) -> int:
@@ -46,7 +49,7 @@ class BlurModel:
 
 @dataclass(frozen=True, eq=False)
 class Degradation:
-    """One drawn degradation: the kernel (None: the picture stays sharp and untouched), noise, JPEG quality or None."""
+    """One drawn degradation; without a kernel the picture stays sharp and untouched."""
 
     kernel: Kernel | None
     noise: float
@@ -54,7 +57,7 @@ class Degradation:
 
 
 def sample_degradation(model: BlurModel, rng: np.random.Generator) -> Degradation:
-    """Draw a degradation: log-uniform length, any angle, vibration, shake, defocus, noise, JPEG; some pairs stay sharp."""
+    """Draw a degradation: log-uniform length, any angle, and the rest in its share."""
     if rng.random() < model.sharp_share:
         return Degradation(kernel=None, noise=0.0, jpeg_quality=None)
     kernel = _sample_motion(model, rng)

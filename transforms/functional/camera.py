@@ -1,7 +1,8 @@
 """What a camera does to light: its tone curve, its noise and its JPEG file.
 
-Blur and noise happen to light, before the camera's curve, so both are computed in linear light. The curve is sRGB
-(IEC 61966-2-1), which nearly every picture follows closely enough and whose straight toe keeps dark noise finite.
+Blur and noise happen to light, before the camera's curve, so both are computed in linear light.
+The curve is sRGB (IEC 61966-2-1), which nearly every picture follows closely enough and whose
+straight toe keeps dark noise finite.
 """
 
 import cv2
@@ -44,8 +45,9 @@ def encode_srgb(linear: Linear) -> Image:
 def add_sensor_noise(linear: Linear, noise: float, rng: np.random.Generator) -> Linear:
     """Linear light with shot and read noise.
 
-    `noise` is the standard deviation of linear light at 18 % grey (0.002 is about half a grey level there); its
-    variance grows with the light (photon counting) over a floor of a tenth of it (reading out). 0 adds nothing.
+    `noise` is the standard deviation of linear light at 18 % grey (0.002 is about half a grey
+    level there); its variance grows with the light (photon counting) over a floor of a tenth of it
+    (reading out). 0 adds nothing.
     """
     if noise < 0:
         raise ValueError(f"noise must be >= 0, got noise={noise}")
