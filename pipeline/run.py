@@ -1,0 +1,139 @@
+"""Run the main job from start to finish: check, submit, count, report, exit code."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import apache_beam as beam
+from apache_beam.metrics import MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineResult
+from rich.console import Console
+
+from configs.load import validate
+from configs.schema import RunConfig
+from pipeline import manifest
+from pipeline.beam_flags import beam_options
+from pipeline.detection_gain import DetectionGain
+from pipeline.direct import Networks, settle_windows
+from pipeline.manifest import Counts, ExitCode
+from pipeline.planning import Plan, describe, plan_run
+from pipeline.progress import available_threads, run_with_progress
+from pipeline.verdict import results_table, verdict
+from transforms.parquet import list_parts, read_rows
+from transforms.records import Rejected, SummaryRow, TileRow
+from transforms.stopwatch import NAMESPACE
+from transforms.tables import REJECTED, SUMMARY, TILES
+
+
+def run(config: RunConfig, beam_flags: Sequence[str] = (), *, force: bool = False) -> int:
+    """Run the main job; return its exit code.
+
+    Raises ValueError or OSError before anything is written if the run cannot be started.
+    """
+    console = Console(stderr=True)
+    options = beam_options(config.engine, beam_flags)
+    plan = plan_run(config)
+    console.print(describe(plan))
+    if manifest.check_output(config.output, plan.run_id, force=force) == "done":
+        console.print(f"{config.output} already holds this run: nothing to do")
+        return ExitCode.NOTHING_TO_DO
+    manifest.start(config.output, plan.manifest)
+    try:
+        return _run(plan, options, console)
+    except BaseException as error:
+        message = f"{type(error).__name__}: {error}"
+        manifest.finish(config.output, exit_code=1, error=message)
+        raise
+
+
+def replay(output: Path, key: str) -> int:
+    """Process one window of an earlier run again, in this process, and say how it ends.
+
+    Returns 0 if it is measured or empty, 3 if it is rejected again.
+    """
+    settings = manifest.read(output)["config"]
+    plan = plan_run(validate(RunConfig, settings, source=str(output / manifest.NAME)))
+    console = Console()
+    unopened = [reject for reject in plan.rejected if reject.key == key]
+    windows = [window for window in plan.windows if window.key == key]
+    if not windows and not unopened:
+        raise ValueError(f"the run in {output} plans no window {key!r}")
+    settled = [*unopened, *settle_windows(plan, windows, Networks.of(plan))]
+    for outcome in settled:
+        if isinstance(outcome, Rejected):
+            console.print(f"{key} rejected at {outcome.stage}: {outcome.exception}")
+            console.print(outcome.message, markup=False)
+            return ExitCode.TOO_MANY_REJECTS
+        console.print(f"{key} {outcome.status}: {_describe(outcome)}", markup=False)
+    return ExitCode.OK
+
+
+def _run(plan: Plan, options: PipelineOptions, console: Console) -> int:
+    config = plan.config
+
+    def submit(progress: Path) -> PipelineResult:
+        pipeline = beam.Pipeline(options=options)
+        threads = available_threads(config.engine.workers)
+        pipeline | "DetectionGain" >> DetectionGain(plan, threads, progress)
+        result = pipeline.run()
+        result.wait_until_finish()
+        return result
+
+    opened = len(plan.windows)
+    result = run_with_progress(submit, planned=plan.planned, opened=opened, console=console)
+    counts = _count_settled(plan)
+    exit_code = _judge_rejects(counts, config.max_rejected, console)
+    summary = [SummaryRow(**row) for row in read_rows(config.output, SUMMARY)]
+    manifest.finish(
+        config.output,
+        exit_code=exit_code,
+        counts=counts,
+        seconds=_stage_seconds(result),
+        pixels=plan.core_pixels,
+        parts=list_parts(config.output),
+    )
+    console.print(results_table(summary))
+    console.print(verdict(summary), markup=False)
+    console.print(f"Written to {config.output}", markup=False)
+    return exit_code
+
+
+def _count_settled(plan: Plan) -> Counts:
+    """Count what was written, and fail unless every planned window is there exactly once."""
+    output = plan.config.output
+    tiles = list(read_rows(output, TILES, ("key", "status")))
+    rejects = [row["key"] for row in read_rows(output, REJECTED, ("key",))]
+    status = Counter(row["status"] for row in tiles)
+    counts = Counts(plan.planned, status["measured"], status["empty"], len(rejects))
+    written = Counter([*(row["key"] for row in tiles), *rejects])
+    planned = Counter(reject.key for reject in plan.rejected)
+    planned.update(window.key for window in plan.windows)
+    manifest.conservation(
+        counts,
+        missing=sorted((planned - written).elements()),
+        unplanned=sorted((written - planned).elements()),
+    )
+    return counts
+
+
+def _judge_rejects(counts: Counts, allowed: float, console: Console) -> int:
+    if counts.rejected <= allowed * counts.planned:
+        return ExitCode.OK
+    console.print(
+        f"{counts.rejected} of {counts.planned} windows were rejected, more than the allowed "
+        f"{100 * allowed:g} %: see the table rejected",
+        markup=False,
+    )
+    return ExitCode.TOO_MANY_REJECTS
+
+
+def _stage_seconds(result: PipelineResult) -> dict[str, float]:
+    """Return the seconds that all workers together spent in each stage."""
+    counters = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
+    return {counter.key.metric.name: counter.committed / 1e6 for counter in counters}
+
+
+def _describe(row: TileRow) -> str:
+    changes = row.changes
+    return f"{changes.kept} objects kept, {changes.gained} gained, {changes.lost} lost"
