@@ -330,17 +330,18 @@ def rectangle(x: float, y: float, angle: float, length: float, width: float) -> 
 
 def expose(image: Bytes, rng: np.random.Generator, *, softness: float) -> Bytes:
     """The camera: optical softness (sigma, px), haze, white balance, contrast, sensor noise."""
-    haze = as_float32([0.86, 0.9, 1.0]) * rng.uniform(8, 24)
-    gain = (rng.uniform(0.9, 1.08) * (1 + rng.normal(0, 0.010, 3))).astype(np.float32)
+    haze = as_float32([0.87, 0.9, 1.0]) * rng.uniform(10, 26)
+    balance = np.array([1.0, 0.994, 1.02]) + rng.normal(0, 0.012, 3)
+    gain = as_float32(rng.uniform(0.88, 1.05) * balance)
     grey = rng.uniform(0.08, 0.3)
     noise = rng.uniform(1.0, 2.6)
     soft = cv2.GaussianBlur(image, (0, 0), softness)
     for top in range(0, image.shape[0], STRIP):
         rows = soft[top : top + STRIP].astype(np.float32)
         mean = rows.mean(axis=2, keepdims=True)
-        rows = (rows + (mean - rows) * as_float32(grey)) * gain + haze
+        rows = (rows + (mean - rows) * grey) * gain + haze
         grain = rng.standard_normal(rows.shape[:2], dtype=np.float32)[..., None]
         chroma = rng.standard_normal(rows.shape, dtype=np.float32)
-        rows += as_float32(noise * 0.8) * grain + as_float32(noise * 0.6) * chroma
+        rows += noise * 0.8 * grain + noise * 0.6 * chroma
         soft[top : top + STRIP] = np.clip(rows + 0.5, 0, 255).astype(np.uint8)
     return soft

@@ -9,6 +9,7 @@ from transforms.functional.render_plan import (
     CONCRETE,
     PAVING,
     WHITE,
+    Line,
     Plan,
     Road,
     offset,
@@ -19,10 +20,11 @@ from transforms.functional.render_plan import (
 def draw_ground(canvas: Canvas, plan: Plan) -> None:
     """Draw everything flat: areas, footways, carriageways, wear, and markings on top."""
     canvas.fill_all(plan.ground)
-    for points, material in plan.areas:
-        canvas.polygon(points, material)
-    for furrow in plan.furrows:
-        canvas.stroke(*furrow)
+    for item in plan.areas:
+        if isinstance(item, Line):
+            canvas.stroke(*item)
+        else:
+            canvas.polygon(*item)
     for road in plan.roads:
         if road.footway:
             _pave(canvas, road, road.width + 2 * road.footway, PAVING)
@@ -59,7 +61,7 @@ def _crossings(canvas: Canvas, roads: list[Road]) -> Bytes:
 
 
 def _wear(canvas: Canvas, road: Road) -> None:
-    """Wheel tracks, patches of newer asphalt and cracks."""
+    """Wheel tracks, patches of newer asphalt, cracks and manhole covers."""
     rng = canvas.rng
     lane = road.width / (2 * road.lanes)
     for index in range(-road.lanes, road.lanes):
@@ -83,36 +85,37 @@ def _wear(canvas: Canvas, road: Road) -> None:
         steps = rng.normal(0, 0.5, (12, 2)) + 0.6 * np.array([np.cos(heading), np.sin(heading)])
         crack = np.cumsum(steps, axis=0) + (x, y) + rng.uniform(-0.3, 0.3, 2) * road.width
         canvas.stroke(crack.astype(np.float32), 0.07, (58, 58, 60), 0.5)
+        side = rng.uniform(-0.3, 0.3) * road.width
+        lid = (x - np.sin(heading) * side, y + np.cos(heading) * side)
+        if road.marking != "motorway":
+            canvas.mark(*lid, heading, 0.65, 0.65, (72, 70, 68), 0.7)
 
 
 def _mark_road(canvas: Canvas, road: Road, crossing: Bytes) -> None:
-    lane = road.width / (2 * road.lanes)
+    """Lane lines, edge lines and, on streets, a zebra crossing."""
     edge = road.width / 2 - 0.25
     if road.marking == "motorway":
-        lane, edge = (road.width - 4.0) / (2 * road.lanes), road.width / 2 - 2.2
-        span = road.width - 4.0
-        lane = span / road.lanes if road.one_way else lane
-        inner = [k * lane - span / 2 for k in range(1, road.lanes)] if road.one_way else []
+        lane, edge = (road.width - 4.0) / road.lanes, road.width / 2 - 2.2
+        inner = [(k - road.lanes / 2) * lane for k in range(1, road.lanes)]
         _dash(canvas, road, inner, crossing, (6.0, 12.0, 0.18))
-        for side in (-edge, edge):
-            _solid(canvas, offset(road.points, side), crossing, 0.2)
-        return
-    if road.marking == "none":
-        return
-    if road.lanes > 1:
-        _dash(
-            canvas,
-            road,
-            [k * lane for k in range(1 - road.lanes, road.lanes) if k],
-            crossing,
-            (4.0, 8.0, 0.15),
-        )
-        _solid(canvas, road.points, crossing, 0.15)
-    else:
+    elif road.marking != "none":
         _dash(canvas, road, [0.0], crossing, (3.0, 7.0, 0.14))
-    if road.marking == "edges":
+    if road.marking in ("motorway", "edges"):
         for side in (-edge, edge):
-            _solid(canvas, offset(road.points, side), crossing, 0.13)
+            _solid(canvas, offset(road.points, side), crossing, 0.16)
+    if road.marking == "centre":
+        for x, y, heading in stations(road.points, canvas.rng.uniform(12, 60), 110):
+            _zebra(canvas, road, (x, y, heading), crossing)
+
+
+def _zebra(canvas: Canvas, road: Road, at: tuple[float, float, float], crossing: Bytes) -> None:
+    x, y, heading = at
+    row, col = int(y / canvas.gsd), int(x / canvas.gsd)
+    within = 0 <= row < canvas.height and 0 <= col < canvas.width
+    if within and crossing[row, col] < 2:
+        for side in np.arange(-road.width / 2 + 0.6, road.width / 2 - 0.3, 1.0):
+            dx, dy = -np.sin(heading) * side, np.cos(heading) * side
+            canvas.mark(x + dx, y + dy, heading, 3.4, 0.5, WHITE, 0.8)
 
 
 def _solid(canvas: Canvas, points: Floats, crossing: Bytes, width: float) -> None:

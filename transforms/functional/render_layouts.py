@@ -59,7 +59,7 @@ def suburb(plan: Plan, frame: Frame, *, parked: tuple[float, float] = (0.25, 0.9
         drive(plan, street, gap=90, shares=(0.84, 0.09, 0.04, 0.03))
         sides = (-1, 1) if street.width > 8 else (1,)
         kerb(plan, street, share=float(rng.uniform(*parked)), sides=sides)
-    grove(plan, frame, int(frame.length * frame.width / 200), low=0.6, high=4.8)
+    grove(plan, frame, int(frame.length * frame.width / 160), low=0.6, high=4.8)
 
 
 def _streets(plan: Plan, frame: Frame) -> list[Road]:
@@ -243,13 +243,11 @@ def motorway(plan: Plan, centre: Floats, *, gap: float) -> None:
     """Two carriageways of three lanes along a line."""
     for side in (-1, 1):
         line = offset(centre, side * 9.0)
-        road = Road(
-            line if side > 0 else line[::-1].copy(), 14.6, ASPHALT, 0.0, 3, "motorway", True
-        )
+        road = Road(line if side > 0 else line[::-1].copy(), 14.6, ASPHALT, 0.0, 3, "motorway")
         plan.road(road)
         drive(plan, road, gap=gap, shares=(0.7, 0.11, 0.15, 0.04))
     for rail in (-0.6, 0.6):
-        plan.furrows.append(Line(offset(centre, rail), 0.3, (176, 178, 178), 0.9))
+        plan.areas.append(Line(offset(centre, rail), 0.3, (176, 178, 178), 0.9))
 
 
 def apron(plan: Plan, frame: Frame) -> None:
@@ -306,7 +304,7 @@ def fields(plan: Plan, frame: Frame) -> None:
             plan.area(strip.corners, crops[rng.integers(5)])
             for row in np.arange(-step / 2, step / 2, rng.uniform(1.5, 6)):
                 line = strip.line([(row, -strip.width / 2), (row, strip.width / 2)])
-                plan.furrows.append(Line(line, 0.4, (92, 88, 62), rng.uniform(0.1, 0.3)))
+                plan.areas.append(Line(line, 0.4, (92, 88, 62), rng.uniform(0.1, 0.3)))
         u += step
     road = Road(
         smooth(

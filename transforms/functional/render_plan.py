@@ -18,8 +18,8 @@ ZONE_STEP = 0.2  # metres per cell of the map of occupied ground
 MARGIN = 25.0  # metres around the frame that are planned as well
 WHITE: Rgb = (212, 211, 205)
 
-ASPHALT = Material((126, 124, 125), 3.2, 3.2, 4.0, (1.0, 0.0, -1.0))
-OLD_ASPHALT = Material((144, 140, 137), 3.4, 3.2, 4.0, (1.2, 0.5, -0.8))
+ASPHALT = Material((126, 124, 125), 2.7, 2.8, 4.0, (1.0, 0.0, -1.0))
+OLD_ASPHALT = Material((144, 140, 137), 3.0, 3.0, 4.0, (1.2, 0.5, -0.8))
 DARK_ASPHALT = Material((94, 95, 98), 3.2, 3.2, 4.0, (0.5, 0.0, 0.0))
 CONCRETE = Material((164, 160, 152), 2.8, 2.2, 3.5, (1.5, 0.8, -1.0))
 PAVING = Material((152, 146, 138), 5.0, 4.0, 4.0, (3.0, 0.0, -2.0))
@@ -31,7 +31,11 @@ MEADOW = Material((114, 117, 82), 6.0, 7.0, 8.0, (5.0, 2.0, 0.0))
 
 @dataclass(frozen=True, eq=False)
 class Road:
-    """A road along points (n, 2) in metres; lanes are counted in one direction."""
+    """A road along points (n, 2) in metres.
+
+    marking: "none", "centre" (street), "edges" (country road) or "motorway" (one carriageway,
+    whose lanes all run along the points; elsewhere `lanes` counts one direction).
+    """
 
     points: Floats
     width: float
@@ -39,7 +43,6 @@ class Road:
     footway: float = 0.0
     lanes: int = 1
     marking: str = "none"
-    one_way: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,13 @@ class Frame:
         return rectangle(self.x, self.y, self.angle, self.length, self.width)
 
 
+class Area(NamedTuple):
+    """A polygon of ground (n, 2) and what covers it."""
+
+    points: Floats
+    material: Material
+
+
 class Line(NamedTuple):
     """A flat line along points (n, 2), `width` metres wide."""
 
@@ -105,10 +115,9 @@ class Plan:
     width: float
     rng: np.random.Generator
     ground: Material = MEADOW
-    areas: list[tuple[Floats, Material]] = field(default_factory=list)
+    areas: list[Area | Line] = field(default_factory=list)
     roads: list[Road] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
-    furrows: list[Line] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     decks: list[Deck] = field(default_factory=list)
     aircraft: list[Aircraft] = field(default_factory=list)
@@ -158,7 +167,7 @@ class Plan:
 
     def area(self, points: Floats, material: Material, flags: int = 0) -> None:
         """Add a flat area."""
-        self.areas.append((points, material))
+        self.areas.append(Area(points, material))
         if flags:
             self.claim(points, flags)
 
@@ -244,13 +253,13 @@ def stations(points: Floats, start: float, spacing: float) -> list[tuple[float, 
 
 
 LEAVES: tuple[Rgb, ...] = (
-    (66, 82, 46),
-    (78, 92, 50),
-    (58, 76, 48),
+    (62, 84, 48),
+    (72, 94, 50),
+    (54, 78, 48),
     (88, 98, 56),
     (52, 68, 44),
     (96, 96, 52),
-    (70, 84, 60),
+    (62, 84, 56),
 )
 
 

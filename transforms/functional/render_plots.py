@@ -64,12 +64,12 @@ def house(plan: Plan, x: float, y: float, angle: float) -> bool:
         )
         plan.block(wing, avoid=ROAD | KEPT | PARKED)
     side = float(rng.choice([-1, 1]))
-    drive_way = Frame(*frame.at(side * 8.5, -6.5), angle, 3.2, 13)
-    if plan.free(drive_way.corners, ROAD | BUILT | PAVED):
+    drive_way = Frame(*frame.at(side * 8.3, -5.5), angle, 3.3, 13)
+    if plan.free(drive_way.corners, BUILT | PAVED | PARKED):
         plan.area(drive_way.corners, PAVING if rng.uniform() < 0.6 else GRAVEL, PAVED)
         if rng.uniform() < 0.45:
             garage = Block(
-                *frame.at(side * 8.5, 3.4),
+                *frame.at(side * 8.3, 4.4),
                 angle + np.pi / 2,
                 6,
                 3.2,
@@ -79,10 +79,10 @@ def house(plan: Plan, x: float, y: float, angle: float) -> bool:
                 fitted=False,
             )
             plan.block(garage)
-        for v in (-9.5, -3.8):
-            if rng.uniform() < 0.45:
+        for v in (-7.4, -1.8):
+            if rng.uniform() < 0.5:
                 heading = angle + rng.choice([-1, 1]) * np.pi / 2 + rng.normal(0, 0.04)
-                plan.park(*frame.at(side * 8.5, v), heading, kind_of(plan, (0.93, 0.07, 0, 0)))
+                plan.park(*frame.at(side * 8.3, v), heading, kind_of(plan, (0.93, 0.07, 0, 0)))
     _garden(plan, frame)
     return True
 

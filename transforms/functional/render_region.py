@@ -69,9 +69,9 @@ def region(plan: Plan, scale: float) -> None:
     suburb(plan, homes, parked=(0.03, 0.4))
     industry(plan, works)
     belt = Frame(307 * scale, 345 * scale, -0.2, 700 * scale, 84)
-    grove(plan, belt, int(520 * scale * scale), low=0.8, high=4.6)
+    grove(plan, belt, int(700 * scale * scale), low=0.8, high=4.6)
     everywhere = Frame(307 * scale, 420 * scale, 0.0, 640 * scale, 420 * scale)
-    grove(plan, everywhere, int(420 * scale * scale), low=0.7, high=4.2)
+    grove(plan, everywhere, int(520 * scale * scale), low=0.7, high=4.2)
 
 
 def _junction(plan: Plan, centre: Floats, field: Frame) -> Road:
@@ -113,9 +113,15 @@ def _crops(plan: Plan, frame: Frame) -> None:
         step = float(rng.uniform(35, 70))
         strip = Frame(*frame.at(u + step / 2, 0), frame.angle, step, frame.width)
         plan.area(strip.corners, Material(tones[rng.integers(5)], 6, 6, 9, (4, 2, 0)))
+        for row in np.arange(-step / 2 + 6, step / 2, 21.0):  # tramlines
+            for wheel in (-0.9, 0.9):
+                track = strip.line(
+                    [(row + wheel, -strip.width / 2), (row + wheel, strip.width / 2)]
+                )
+                plan.areas.append(Line(track, 0.45, (112, 98, 78), 0.5))
         for row in np.arange(-step / 2, step / 2, 2.4):
             furrow = strip.line([(row, -strip.width / 2), (row, strip.width / 2)])
-            plan.furrows.append(Line(furrow, 0.5, (94, 90, 64), rng.uniform(0.08, 0.2)))
+            plan.areas.append(Line(furrow, 0.5, (94, 90, 64), rng.uniform(0.08, 0.2)))
         u += step
 
 
@@ -124,7 +130,7 @@ def airport(plan: Plan, frame: Frame) -> None:
     half = frame.length / 2
     for v in np.arange(-92, 30, 7.0):
         mown = frame.line([(-half, v), (half, v)])
-        plan.furrows.append(Line(mown, 3.5, (126, 128, 92), 0.14))
+        plan.areas.append(Line(mown, 3.5, (126, 128, 92), 0.14))
     taxiways = [
         smooth(frame.line([(-half, -14), (0, -14), (half, -14)])),
         smooth(frame.line([(-120, -75), (-95, -68), (-70, -42), (-52, -20), (-25, -14)])),

@@ -261,7 +261,7 @@ def vehicle_sprite(vehicle: Vehicle, sun: Sun, scale: float, rng: np.random.Gene
     size = math.sqrt(lx * lx + ly * ly + (lz + 1) ** 2)
     mirror = np.clip((lz + 1 - slope_x * lx - slope_y * ly) * norm / size, 0, 1)
     light = 0.38 + 0.62 / lz * facing
-    glint = float(rng.uniform(90, 210))
+    glint = float(rng.uniform(110, 250))
     shine, flash = glint * mirror**50, 1.5 * glint * mirror**90
     open_sky = norm * norm
     rim = 1 - 0.35 * np.clip(1.6 - 2.2 * cv2.blur(shape.alpha, (5, 5)), 0, 1)
