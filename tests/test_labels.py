@@ -18,7 +18,7 @@ from rasterio.transform import Affine
 from configs.schema import InputConfig, ReadConfig
 from tests.scenes import CRS, DATA, transform_of, write_labels
 from transforms.functional.windows import Rectangle, plan_cores
-from transforms.labels import LabelSource, open_labels, truth_of
+from transforms.labels import LabelSource, open_labels
 from transforms.records import Labels, Scene, Window
 from transforms.scenes import open_scene
 
@@ -285,14 +285,6 @@ def test_labels_that_no_projection_can_place_are_outside(tmp_path: Path) -> None
     assert len(around(source).classes) == 0
 
 
-def test_truth_is_labels_else_reference_else_none() -> None:
-    labels = Labels(np.zeros((0, 4, 2), np.float32), np.zeros(0, np.int32))
-    picture = np.zeros((2, 2, 3), np.uint8)
-    assert truth_of(labels, picture) == truth_of(labels, None) == "labels"
-    assert truth_of(None, picture) == "reference"
-    assert truth_of(None, None) == "none"
-
-
 def test_without_labels_there_is_no_source() -> None:
     assert open_labels(InputConfig(), NAMES) is None
 
@@ -331,7 +323,7 @@ CAR = {"class": "car"}
                 feature(square(9, 52), **CAR),
                 crs={"type": "name", "properties": {"name": "EPSG:0"}},
             ),
-            "CRS 'EPSG:0' is not known",
+            "its CRS is not known to PROJ",
         ),
         (
             collection(
@@ -409,6 +401,14 @@ def test_a_scene_without_a_crs_cannot_take_labels_of_a_map(tmp_path: Path) -> No
     for ask in (lambda: source.outside([bare]), lambda: around(source, WHOLE, bare)):
         with pytest.raises(ValueError, match=r"scene a\.tif has no CRS.*gdal_edit"):
             ask()
+
+
+def test_a_local_crs_cannot_take_labels_of_the_earth(tmp_path: Path) -> None:
+    source = open_json(write_labels(tmp_path / "a.geojson", boxes(1), ["car"]))
+    assert source is not None
+    local = make_scene(crs='LOCAL_CS["site",UNIT["metre",1]]')
+    with pytest.raises(ValueError, match=r"cannot be placed in the CRS of scene a\.tif"):
+        source.outside([local])
 
 
 def test_swapped_coordinates_are_suspected_only_if_swapping_helps(tmp_path: Path) -> None:

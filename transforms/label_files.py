@@ -23,13 +23,13 @@ class Outlines:
 
     `vertices` is float64 (n, 2), x y in `crs`, always in that order. Polygon i is
     vertices[starts[i] : starts[i + 1]], its outer ring; `starts` is intp (k + 1,). `classes` are
-    the k class names of the file.
+    the k class names of the file; `crs` is a name that PROJ knows, or WKT.
     """
 
     vertices: NDArray[np.float64]
     starts: NDArray[np.intp]
     classes: Sequence[str]
-    crs: pyproj.CRS
+    crs: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +96,10 @@ def _outer_rings(geometry: dict[str, Any], where: str) -> list[Any]:
     return [part[0] for part in parts]
 
 
-def _outlines(rings: list[Any], classes: list[str], crs: pyproj.CRS, path: Path) -> Outlines:
-    points = (point[:2] for ring in rings for point in ring)
+def _outlines(rings: list[Any], classes: list[str], crs: str, path: Path) -> Outlines:
+    points = (number for ring in rings for x, y, *_ in ring for number in (x, y))
     try:
-        vertices = np.array(list(points), np.float64).reshape(-1, 2)
+        vertices = np.fromiter(points, np.float64).reshape(-1, 2)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} holds a vertex that is not two numbers: {error}") from error
     return _checked(vertices, np.array([len(ring) for ring in rings], np.intp), classes, crs, path)
@@ -109,7 +109,7 @@ def _checked(
     vertices: NDArray[np.float64],
     counts: NDArray[np.intp],
     classes: list[str],
-    crs: pyproj.CRS,
+    crs: str,
     path: Path,
 ) -> Outlines:
     if not np.isfinite(vertices).all():
@@ -118,17 +118,14 @@ def _checked(
     return Outlines(vertices, starts, classes, crs)
 
 
-def _geojson_crs(content: dict[str, Any], path: Path) -> pyproj.CRS:
+def _geojson_crs(content: dict[str, Any], path: Path) -> str:
     if "crs" not in content:
-        return pyproj.CRS("OGC:CRS84")
+        return "OGC:CRS84"
     member = content["crs"]
     name = member.get("properties", {}).get("name") if isinstance(member, dict) else None
     if not isinstance(name, str):
         raise ValueError(f"{path}: the crs member must name a CRS, got {member!r}")
-    try:
-        return pyproj.CRS.from_user_input(name)
-    except pyproj.exceptions.CRSError as error:
-        raise ValueError(f"{path}: the CRS {name!r} is not known: {error}") from error
+    return _known(name, path)
 
 
 def _check_degrees(vertices: NDArray[np.float64], path: Path) -> None:
@@ -178,16 +175,23 @@ def read_geoparquet(path: Path, field: str) -> Outlines:
     return _explode(shapes, table[field].to_pylist(), _geoparquet_crs(meaning, path), path)
 
 
-def _geoparquet_crs(meaning: dict[str, Any], path: Path) -> pyproj.CRS:
+def _geoparquet_crs(meaning: dict[str, Any], path: Path) -> str:
     described = meaning.get("crs", "OGC:CRS84")
     if described is None:
         raise ValueError(f"{path}: the CRS is declared as unknown (null): declare it in the file")
-    return pyproj.CRS.from_user_input(described)
+    return _known(described, path)
 
 
-def _explode(
-    shapes: NDArray[np.object_], values: list[object], crs: pyproj.CRS, path: Path
-) -> Outlines:
+def _known(crs: str | dict[str, Any], path: Path) -> str:
+    """Return a CRS that a file declares, by name or as PROJJSON, as text."""
+    try:
+        known = pyproj.CRS.from_user_input(crs)
+    except pyproj.exceptions.CRSError as error:
+        raise ValueError(f"{path}: its CRS is not known to PROJ: {error}") from error
+    return str(known.to_wkt())
+
+
+def _explode(shapes: NDArray[np.object_], values: list[object], crs: str, path: Path) -> Outlines:
     kinds = shapely.get_type_id(shapes)
     for row in np.flatnonzero(~np.isin(kinds, list(_POLYGONS)) | shapely.is_empty(shapes))[:1]:
         raise ValueError(f"{path}: row {row} has the geometry {shapes[row]}: {_REMEDY}")

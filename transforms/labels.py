@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from configs.schema import InputConfig
 from transforms.functional.windows import Rectangle
+from transforms.georeference import pixels_to_map, rectangle_to_corners, reproject
 from transforms.label_files import Outlines, read_geojson, read_geoparquet, read_yolo
-from transforms.records import Affine6, Image, Labels, Scene, Truth, Window
+from transforms.records import Affine6, Labels, Scene, Window
 
 Floats = NDArray[np.float64]
 Classes = NDArray[np.int32]
@@ -59,13 +60,6 @@ def open_labels(config: InputConfig, names: tuple[str, ...]) -> LabelSource | No
             "YOLO .txt files"
         )
     return MapLabels(outlines, index_classes(outlines.classes, config.label_classes, names))
-
-
-def truth_of(labels: Labels | None, reference: Image | None) -> Truth:
-    """Return what a tile is compared with: labels where there are any, else a sharp picture."""
-    if labels is not None:
-        return "labels"
-    return "none" if reference is None else "reference"
 
 
 def index_classes(
@@ -158,9 +152,17 @@ class MapLabels:
                 "give it one (gdal_edit.py -a_srs EPSG:n), or give labels as YOLO .txt"
             )
         if scene.crs not in self._placed:
-            vertices = _reproject(self._outlines.vertices, self._outlines.crs, scene.crs)
+            vertices = self._reproject(scene)
             self._placed[scene.crs] = vertices, _wide_bounds(vertices, self._outlines.starts)
         return self._placed[scene.crs]
+
+    def _reproject(self, scene: Scene) -> Floats:
+        try:
+            return reproject(self._outlines.vertices, self._outlines.crs, str(scene.crs))
+        except pyproj.exceptions.ProjError as error:
+            raise ValueError(
+                f"the labels cannot be placed in the CRS of scene {scene.name}: {error}"
+            ) from error
 
 
 class PictureLabels:
@@ -273,15 +275,6 @@ def _wide_bounds(vertices: Floats, starts: NDArray[np.intp]) -> Floats:
         return np.concatenate([low - margin, high + margin], axis=1)
 
 
-def _reproject(vertices: Floats, source: pyproj.CRS, target: str) -> Floats:
-    wanted = pyproj.CRS.from_user_input(target)
-    try:
-        change = pyproj.Transformer.from_crs(source, wanted, always_xy=True)
-    except pyproj.exceptions.ProjError as error:
-        raise ValueError(f"labels in {source.name} cannot be placed in {wanted.name}") from error
-    return np.stack(change.transform(*vertices.T), axis=1) if len(vertices) else vertices
-
-
 def _to_pixels(points: Floats, transform: Affine6) -> Floats:
     """Turn (n, 2) x y on the map into col row of the scene."""
     a, b, c, d, e, f = transform
@@ -290,20 +283,11 @@ def _to_pixels(points: Floats, transform: Affine6) -> Floats:
     return np.stack([(e * x - b * y) / scale, (a * y - d * x) / scale], axis=1)
 
 
-def _ring_on_map(rectangle: Rectangle, transform: Affine6) -> Floats:
-    """Return the corners (4, 2) of a rectangle of the scene, x y on the map."""
-    a, b, c, d, e, f = transform
-    cols = rectangle.col_off + np.array([0, 1, 1, 0]) * rectangle.width
-    rows = rectangle.row_off + np.array([0, 0, 1, 1]) * rectangle.height
-    return np.stack([a * cols + b * rows + c, d * cols + e * rows + f], axis=1)
-
-
 def _bounds_on_map(rectangle: Rectangle, transform: Affine6) -> tuple[float, ...]:
-    ring = _ring_on_map(rectangle, transform)
+    ring = pixels_to_map(rectangle_to_corners(rectangle), transform)
     return (*ring.min(axis=0), *ring.max(axis=0))
 
 
 def _footprint(scene: Scene) -> shapely.Polygon:
-    return shapely.Polygon(
-        _ring_on_map(Rectangle(0, 0, scene.width, scene.height), scene.transform)
-    )
+    corners = rectangle_to_corners(Rectangle(0, 0, scene.width, scene.height))
+    return shapely.Polygon(pixels_to_map(corners, scene.transform))

@@ -19,8 +19,18 @@ from transforms.functional.camera import decode_srgb, encode_srgb
 from transforms.functional.pixels import bands_to_rgb, stretch_to_uint8
 from transforms.functional.sensor import add_noise, erode_valid, noise_field, smear
 from transforms.functional.windows import Rectangle
-from transforms.labels import LabelSource, open_labels, truth_of
-from transforms.records import Changes, Image, Mask, Rejected, Scene, Tile, TileRow, Window
+from transforms.labels import LabelSource, open_labels
+from transforms.records import (
+    Changes,
+    Image,
+    Mask,
+    Rejected,
+    Scene,
+    Tile,
+    TileRow,
+    Window,
+    truth_of,
+)
 from transforms.scenes import GDAL, open_dataset, plan_windows
 
 OPEN_DATASETS = 4
