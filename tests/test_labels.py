@@ -14,9 +14,9 @@ import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio.transform import Affine
+from scenes import CRS, DATA, transform_of, write_labels
 
 from configs.schema import InputConfig, ReadConfig
-from tests.scenes import CRS, DATA, transform_of, write_labels
 from transforms.functional.windows import Rectangle, plan_cores
 from transforms.labels import LabelSource, open_labels
 from transforms.records import Labels, Scene, Window

@@ -11,9 +11,9 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
+from scenes import DATA, textured, write_labels, write_picture, write_scene
 
 from configs.schema import BlurConfig, InputConfig, ReadConfig, RunConfig, Stretch
-from tests.scenes import DATA, textured, write_labels, write_picture, write_scene
 from transforms.functional.blur import apply_kernel, motion_kernel
 from transforms.functional.windows import Rectangle
 from transforms.labels import open_labels

@@ -8,9 +8,9 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
+from scenes import CRS, DATA, ORIGIN, textured, transform_of, write_picture, write_scene
 
 from configs.schema import BlurConfig, InputConfig, ReadConfig, RunConfig, Stretch
-from tests.scenes import CRS, DATA, ORIGIN, textured, transform_of, write_picture, write_scene
 from transforms.functional.windows import Rectangle
 from transforms.records import Blur, Scene
 from transforms.scenes import (

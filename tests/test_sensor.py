@@ -3,9 +3,9 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scenes import textured
 from scipy.ndimage import convolve as scipy_convolve
 
-from tests.scenes import textured
 from transforms.functional.blur import motion_kernel
 from transforms.functional.camera import decode_srgb
 from transforms.functional.sensor import add_noise, erode_valid, noise_field, smear
