@@ -83,7 +83,7 @@ class DetectionCounts:
         """Return recall and precision when the threshold falls bin by bin, from 1 to 0."""
         found = np.cumsum(self.found_bins[::-1])
         every = found + np.cumsum(self.false_bins[::-1])
-        precision = np.divide(found, every, out=np.ones(SCORE_BINS), where=every > 0)
+        precision = np.divide(found, every, out=np.zeros(SCORE_BINS), where=every > 0)
         return found / self.labels, precision
 
 

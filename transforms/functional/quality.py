@@ -32,6 +32,11 @@ class Mean:
     def __add__(self, other: "Mean") -> "Mean":
         return Mean(self.total + other.total, self.count + other.count)
 
+    @staticmethod
+    def of(total: float, count: int) -> "Mean":
+        """Return a sum given as a number, which is kept to its last bit."""
+        return Mean(Fraction(total), count)
+
     @property
     def value(self) -> float:
         """Return the mean."""
@@ -88,8 +93,8 @@ def measure_quality(
     whole = _whole_window(valid)[owned]
     similarity = ssim_map(image, reference)[owned][whole]
     return Quality(
-        Mean(Fraction(int((error * error).sum())), error.size),
-        Mean(Fraction(math.fsum(similarity.tolist())), similarity.size),
+        Mean.of(int((error * error).sum()), error.size),
+        Mean.of(math.fsum(similarity.tolist()), similarity.size),
     )
 
 

@@ -8,20 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from transforms.functional.render_aircraft import cast_aircraft, draw_aircraft
+from transforms.functional.render_blocks import cast_block, draw_block
 from transforms.functional.render_canvas import Canvas, Floats, Sun, as_float32, expose
 from transforms.functional.render_ground import draw_ground
 from transforms.functional.render_layouts import LAYOUTS
-from transforms.functional.render_objects import (
-    cast_aircraft,
-    cast_block,
-    cast_tree,
-    crown,
-    draw_aircraft,
-    draw_block,
-    stand_tree,
-)
 from transforms.functional.render_plan import Frame, Plan
 from transforms.functional.render_region import REGION_SIDE, region
+from transforms.functional.render_trees import cast_tree, crown, stand_tree
 from transforms.functional.render_vehicles import (
     VEHICLE_CLASSES,
     Vehicle,

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from transforms.functional.render_blocks import BITUMEN, SHEETS, Block
 from transforms.functional.render_canvas import Floats, Material
-from transforms.functional.render_objects import BITUMEN, SHEETS, Block
 from transforms.functional.render_plan import (
     ASPHALT,
     BUILT,

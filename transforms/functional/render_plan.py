@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from transforms.functional.render_aircraft import Aircraft
+from transforms.functional.render_blocks import Block
 from transforms.functional.render_canvas import Bytes, Floats, Material, Rgb, rectangle
-from transforms.functional.render_objects import Aircraft, Block, Tree
+from transforms.functional.render_trees import Tree
 from transforms.functional.render_vehicles import Vehicle, draw_vehicle
 
 ROAD, PAVED, BUILT, PARKED, PLANTED, KEPT = 1, 2, 4, 8, 16, 32

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from transforms.functional.render_blocks import BITUMEN, TILES, Block
 from transforms.functional.render_canvas import Material, Rgb, rectangle
-from transforms.functional.render_objects import BITUMEN, TILES, Block
 from transforms.functional.render_plan import (
     BUILT,
     CONCRETE,

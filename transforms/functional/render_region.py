@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
+from transforms.functional.render_aircraft import Aircraft
+from transforms.functional.render_blocks import SHEETS, Block
 from transforms.functional.render_canvas import Floats, Material, Rgb, rectangle
 from transforms.functional.render_layouts import industry, motorway, suburb
-from transforms.functional.render_objects import SHEETS, Aircraft, Block
 from transforms.functional.render_plan import (
     ASPHALT,
     BUILT,

@@ -1,15 +1,12 @@
-"""What stands on the ground beside vehicles: buildings, trees, and small things with a shadow."""
+"""Buildings and other boxes: tiled, flat and metal roofs with what lies on them, and shadows."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from transforms.functional.render_canvas import (
-    NOISE_SIZE,
     Canvas,
     Floats,
     Material,
@@ -73,117 +70,6 @@ class Block:
     def corners(self) -> Floats:
         """Corners (4, 2) of the footprint in metres."""
         return rectangle(self.x, self.y, self.angle, self.length, self.width)
-
-
-@dataclass(frozen=True)
-class Tree:
-    """A crown: centre, radius and height in metres, mean colour."""
-
-    x: float
-    y: float
-    radius: float
-    height: float
-    colour: Rgb
-
-
-@dataclass(frozen=True)
-class Aircraft:
-    """A parked airliner: centre, heading in radians, length in metres, colour of its tail."""
-
-    x: float
-    y: float
-    angle: float
-    length: float
-    livery: Rgb
-
-    def part(self, points: list[tuple[float, float]]) -> Floats:
-        """Scene coordinates (n, 2) of local points given in lengths, nose at (0.5, 0)."""
-        cos, sin = math.cos(self.angle), math.sin(self.angle)
-        turned = np.array(points) * self.length @ np.array([[cos, sin], [-sin, cos]])
-        return (turned + np.array([self.x, self.y])).astype(np.float32)
-
-    @property
-    def wings(self) -> list[Floats]:
-        """Outlines of wings and tailplane."""
-        wing = [(0.13, 0.03), (-0.09, 0.47), (-0.135, 0.475), (-0.06, 0.16), (-0.08, 0.03)]
-        tail = [(-0.36, 0.01), (-0.455, 0.17), (-0.49, 0.17), (-0.455, 0.01)]
-        return [
-            self.part([(x, y * s) for x, y in shape]) for shape in (wing, tail) for s in (-1, 1)
-        ]
-
-    @property
-    def engines(self) -> list[Block]:
-        """Nacelles under the wings."""
-        spots = self.part([(0.085, 0.165), (0.085, -0.165)])
-        return [
-            Block(
-                float(x),
-                float(y),
-                self.angle,
-                self.length * 0.115,
-                self.length * 0.058,
-                2.0,
-                "tube",
-                (206, 208, 208),
-                fitted=False,
-            )
-            for x, y in spots
-        ]
-
-    @property
-    def fuselage(self) -> Block:
-        """The hull, as a tube."""
-        return Block(
-            self.x,
-            self.y,
-            self.angle,
-            self.length,
-            self.length * 0.105,
-            4.5,
-            "tube",
-            (222, 223, 222),
-            fitted=False,
-        )
-
-
-def cast_aircraft(canvas: Canvas, craft: Aircraft) -> None:
-    """Shadow of wings, hull and fin."""
-    for wing in craft.wings:
-        canvas.cast(wing + canvas.sun.fall * 3.6)
-    hull = craft.part(
-        [
-            (0.49, 0),
-            (0.42, 0.05),
-            (-0.25, 0.05),
-            (-0.5, 0.01),
-            (-0.5, -0.01),
-            (-0.25, -0.05),
-            (0.42, -0.05),
-        ]
-    )
-    canvas.cast(np.vstack([hull + canvas.sun.fall * 1.5, hull + canvas.sun.fall * 5.5]))
-    fin = craft.part([(-0.36, 0), (-0.47, 0)])
-    canvas.cast(np.vstack([fin, craft.part([(-0.47, 0.003), (-0.5, 0)]) + canvas.sun.fall * 11.5]))
-
-
-def draw_aircraft(canvas: Canvas, craft: Aircraft, rng: np.random.Generator) -> None:
-    """Draw engines, wings, hull and fin from the ground up."""
-    for block in craft.engines:
-        draw_block(canvas, block, rng)
-    for wing in craft.wings:
-        canvas.polygon(wing, Material((190, 193, 196), 1.0, 2.0, 3.0))
-        canvas.cover_polygon(wing)
-        canvas.stroke(wing[2:], 0.35, (150, 153, 158), 0.6)
-    for sign in (-1, 1):
-        x, y = craft.part([(-0.03, 0.053 * sign)])[0] + canvas.sun.fall * 1.2
-        canvas.mark(float(x), float(y), craft.angle, craft.length * 0.2, 1.0, (60, 62, 68), 0.4)
-    draw_block(canvas, craft.fuselage, rng)
-    x, y = craft.part([(0.452, 0)])[0].tolist()
-    canvas.mark(x, y, craft.angle, 0.9, 1.9, (48, 54, 62), 0.85)
-    fin = craft.part(
-        [(-0.33, 0), (-0.42, 0.008), (-0.495, 0.006), (-0.495, -0.006), (-0.42, -0.008)]
-    )
-    canvas.polygon(fin, Material(craft.livery, 1.0, 2.0, 2.0))
 
 
 def cast_block(canvas: Canvas, block: Block) -> None:
@@ -364,75 +250,3 @@ def _panels(
         for v in np.arange(-size[1] / 2 + 0.85, size[1] / 2, 1.74):
             x, y = _place(block, at[0] + u, at[1] + v)
             canvas.mark(x, y, block.angle, 0.98, 1.66, blue, 0.92)
-
-
-def crown(tree: Tree, canvas: Canvas, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Colours (n, n, 3) and opacity (n, n) of a crown, lit leaf clump by leaf clump."""
-    radius = tree.radius / canvas.gsd
-    size = int(2 * radius * 1.15) + 3
-    grid = np.arange(size, dtype=np.float32) - (size - 1) / 2
-    x, y = grid[None, :] / radius, grid[:, None] / radius
-    height = np.full((size, size), -1.0, np.float32)
-    lumps = rng.normal(0, 0.09, 3)
-    turn = np.arctan2(y, x)
-    reach = 1 + sum(a * np.cos((k + 2) * turn + 6 * a) for k, a in enumerate(lumps))
-    for _ in range(int(np.clip(8 + tree.radius * 12, 10, 80))):
-        away, angle = 0.86 * math.sqrt(rng.uniform()), rng.uniform(0, 2 * math.pi)
-        cx, cy = away * math.cos(angle), away * math.sin(angle)
-        r = rng.uniform(0.11, 0.27)
-        top = 0.7 * math.sqrt(1 - away**2) + rng.uniform(-0.12, 0.06)
-        lo_x, hi_x = np.searchsorted(x[0], (cx - 1.6 * r, cx + 1.6 * r))
-        lo_y, hi_y = np.searchsorted(y[:, 0], (cy - 1.6 * r, cy + 1.6 * r))
-        part = height[lo_y:hi_y, lo_x:hi_x]
-        away2 = (x[:, lo_x:hi_x] - cx) ** 2 + (y[lo_y:hi_y] - cy) ** 2
-        np.maximum(part, top + r * (0.8 - away2 / r**2), out=part)
-    row, col = rng.integers(0, NOISE_SIZE, 2)
-    rows, cols = (row + np.arange(size)) % NOISE_SIZE, (col + np.arange(size)) % NOISE_SIZE
-    leaf = canvas.noises[0].take(rows, 0).take(cols, 1)
-    clump = canvas.noises[1].take(cols, 0).take(rows, 1)
-    edge = np.hypot(x, y) / reach + 0.07 * leaf + 0.06 * clump
-    alpha = np.clip((height + 0.06 + 0.10 * leaf) * radius * 0.5, 0, 1)
-    alpha = alpha * np.clip((1.04 - edge) * radius * 0.5, 0, 1)
-    rough = cv2.GaussianBlur(height, (0, 0), 0.7) + (0.5 / max(radius, 4) + 0.02) * leaf
-    slope_y, slope_x = np.gradient(rough * radius * 0.55)
-    lx, ly, lz = canvas.sun.light()
-    lit = (lz - slope_x * lx - slope_y * ly) / np.sqrt(1 + slope_x**2 + slope_y**2)
-    side = -(x * lx + y * ly) * -0.16
-    shade = 0.42 + 0.82 * np.clip(lit, 0, 1.2) + side + 0.05 * leaf + 0.06 * clump
-    shade *= np.clip(0.62 + 0.6 * height, 0.42, 1.1)
-    colour = as_float32(tree.colour) * shade[..., None]
-    colour += as_float32([10, 7, -3]) * np.clip(lit - 0.7, 0, 1)[..., None]
-    return colour.astype(np.float32), alpha.astype(np.float32)
-
-
-def stand_tree(canvas: Canvas, tree: Tree, drawn: tuple[Floats, Floats]) -> None:
-    """Draw a crown over the picture; what is below it is hidden."""
-    found = _window(canvas, tree.x, tree.y, drawn[1].shape[0])
-    if found is not None:
-        region, part = found
-        canvas.blend(*region, drawn[0][part], drawn[1][part])
-        canvas.hide(region, drawn[1][part])
-
-
-def cast_tree(canvas: Canvas, tree: Tree, alpha: Floats) -> None:
-    """Shadow of a crown: its outline carried by the sun, from its lower to its upper leaves."""
-    for share in (0.15, 0.45, 0.75) if tree.height > 1.5 else (0.3, 0.7):
-        dx, dy = canvas.sun.fall * tree.height * share
-        found = _window(canvas, tree.x + dx, tree.y + dy, alpha.shape[0])
-        if found is not None:
-            region, part = found
-            shade = canvas.shade[region]
-            np.maximum(shade, (alpha[part] * 235).astype(np.uint8), out=shade)
-
-
-def _window(
-    canvas: Canvas, x: float, y: float, size: int
-) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
-    """Region of the frame under a square sprite centred at (x, y), and that part of the sprite."""
-    left, top = round(x / canvas.gsd - size / 2), round(y / canvas.gsd - size / 2)
-    x0, y0 = max(left, 0), max(top, 0)
-    x1, y1 = min(left + size, canvas.width), min(top + size, canvas.height)
-    if x1 <= x0 or y1 <= y0:
-        return None
-    part = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
-    return (slice(y0, y1), slice(x0, x1)), part
