@@ -1,0 +1,100 @@
+"""Settings of the detector's training."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from configs.base import Section
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class PictureSet(Section):
+    """Labelled pictures of one source, how often they are drawn, and at which scale.
+
+    `globs` are relative to the data folder; `<picture>.txt` beside a picture holds YOLO labels, and
+    a picture without such a file holds no vehicle. `scales` bounds the log-uniform scale of a crop
+    against the picture's own pixels. `any_angle` turns crops by any angle (boxes whose orientation
+    is ambiguous are then painted over); otherwise by quarter turns plus at most `tilt` degrees.
+    `donor` lets rows of parked cars be built from this set's vehicles.
+    """
+
+    globs: tuple[str, ...]
+    share: PositiveFloat
+    gsd: PositiveFloat
+    scales: tuple[PositiveFloat, PositiveFloat]
+    any_angle: bool = False
+    donor: bool = False
+
+
+class RenderedSet(Section):
+    """Rendered scenes: `count` seeds from `first_seed` on, ground sampling in metres."""
+
+    first_seed: int = 100_000
+    count: PositiveInt = 120
+    size: PositiveInt = 640
+    gsd: tuple[PositiveFloat, PositiveFloat] = (0.11, 0.16)
+    share: PositiveFloat = 0.3
+    scales: tuple[PositiveFloat, PositiveFloat] = (0.9, 1.1)
+
+
+class Augmentation(Section):
+    """What a crop may look like; blur of any kind is left out so that the judge stays honest."""
+
+    tilt: float = Field(8.0, ge=0, le=45)
+    brightness: Share = 0.25
+    contrast: Share = 0.25
+    gamma: Share = 0.25
+    saturation: Share = 0.5
+    white_balance: Share = 0.06
+    noise: float = Field(4.0, ge=0, le=32)
+    rows: Share = 0.3
+    near_vehicle: Share = 0.8
+
+
+class DetectorTraining(Section):
+    """Train a small YOLO from scratch: data by place, one cosine, seeded, resumable.
+
+    `class_map` sends each label name (in `label_names` order, the index in the label files) to a
+    detector class; the detector's names are its distinct values in order of appearance.
+    """
+
+    kind: Literal["detector"]
+    data: Path = Path("../shared/data")
+    output: Path = Path("runs/detector")
+    weights: Path = Path("models/weights/vehicles_yolo.safetensors")
+    architecture: str = "yolov8n.yaml"
+    label_names: tuple[str, ...] = ("car", "truck", "bus", "minibus")
+    class_map: dict[str, str]
+    pictures: tuple[PictureSet, ...]
+    rendered: RenderedSet | None = RenderedSet()
+    validation: tuple[str, ...] = ()
+    validation_scales: tuple[PositiveFloat, ...] = (1.0, 0.5)
+    held_out: tuple[str, ...] = ()
+    augmentation: Augmentation = Augmentation()
+    seed: int = 0
+    steps: PositiveInt = 3900
+    batch: PositiveInt = 16
+    crop: int = Field(320, ge=64, multiple_of=32)
+    learning_rate: PositiveFloat = 2e-3
+    warmup: PositiveInt = 150
+    weight_decay: float = Field(5e-4, ge=0)
+    average: float = Field(0.998, ge=0, lt=1)
+    bfloat16: bool = True
+    device: str = "cpu"
+    threads: PositiveInt = 1
+    checkpoint_every: PositiveInt = 150
+    target_precision: float = Field(0.8, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _classes_are_complete(self) -> "DetectorTraining":
+        missing = [name for name in self.label_names if name not in self.class_map]
+        if missing:
+            raise ValueError(f"class_map must cover every label name, missing {missing}")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The detector's class names."""
+        return tuple(dict.fromkeys(self.class_map[name] for name in self.label_names))

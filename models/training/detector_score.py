@@ -1,0 +1,109 @@
+"""How well a detector finds labelled vehicles: recall at a precision, average precision."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.train_detector import DetectorTraining
+from models.detector import Detector
+from models.training.detector_data import find_pictures, read_picture
+from transforms.functional.boxes import Detections
+from transforms.functional.gain import DetectionCounts, count_detections
+from transforms.functional.matching import match_greedily
+
+IOU = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImage:
+    """uint8 (h, w, 3) RGB with its true boxes xyxy float32 (k, 4) and classes int32 (k,)."""
+
+    image: NDArray[np.uint8]
+    boxes: NDArray[np.float32]
+    classes: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class DetectorScore:
+    """All classes together, IoU 0.5; precision and recall at `threshold`."""
+
+    labels: int
+    threshold: float
+    precision: float
+    recall: float
+    average_precision: float
+
+
+def score_detector(
+    detector: Detector,
+    pictures: Iterable[LabelledImage],
+    *,
+    target_precision: float = 0.8,
+    threshold: float | None = None,
+) -> DetectorScore:
+    """Run a detector over whole pictures and compare with their labels.
+
+    Without a `threshold` the lowest one is taken at which precision reaches `target_precision`;
+    where none does, it is 1 and recall 0.
+    """
+    found = [(detector(picture.image[None])[0], picture) for picture in pictures]
+    if threshold is None:
+        threshold = operating_threshold(found, target_precision)
+    counts = sum(
+        (_count(detections, picture, threshold) for detections, picture in found),
+        start=DetectionCounts(),
+    )
+    return DetectorScore(
+        counts.labels, threshold, counts.precision, counts.recall, counts.average_precision
+    )
+
+
+def operating_threshold(
+    found: Sequence[tuple[Detections, LabelledImage]], target_precision: float
+) -> float:
+    """Return the lowest score threshold at which the precision of all pictures reaches the target.
+
+    It is 1 where no threshold does.
+    """
+    scores = np.concatenate([detections.scores for detections, _ in found])
+    true = np.concatenate([_match(detections, picture) >= 0 for detections, picture in found])
+    order = np.argsort(-scores, kind="stable")
+    scores, hits = scores[order], np.cumsum(true[order])
+    last_of_score = np.append(np.diff(scores) != 0, True)[: len(scores)]
+    precision = hits / np.arange(1, len(scores) + 1)
+    reached = np.flatnonzero(last_of_score & (precision >= target_precision))
+    return float(scores[reached[-1]]) if len(reached) else 1.0
+
+
+def labelled_images(
+    config: DetectorTraining, patterns: Iterable[str], scale: float = 1.0
+) -> Iterator[LabelledImage]:
+    """Read the pictures that globs below the data folder name, shrunk by `scale`."""
+    classes = [config.names.index(config.class_map[name]) for name in config.label_names]
+    for path in (path for pattern in patterns for path in find_pictures(config.data, pattern)):
+        picture = read_picture(path, math.nan, classes)
+        image, vehicles = picture.levels[0][1], picture.vehicles
+        height, width = (round(side * scale) for side in image.shape[:2])
+        if scale != 1:
+            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        low, high = vehicles.centres - vehicles.halves, vehicles.centres + vehicles.halves
+        boxes = np.concatenate([low, high], axis=1) * np.float32(scale)
+        yield LabelledImage(image, boxes, vehicles.classes)
+
+
+def _match(detections: Detections, picture: LabelledImage) -> NDArray[np.int64]:
+    return match_greedily(detections, picture.boxes, picture.classes, iou=IOU)
+
+
+def _count(detections: Detections, picture: LabelledImage, threshold: float) -> DetectionCounts:
+    return count_detections(
+        detections,
+        matches=_match(detections, picture),
+        owned_detections=np.ones(len(detections), np.bool_),
+        owned_labels=np.ones(len(picture.boxes), np.bool_),
+        threshold=threshold,
+    )
