@@ -39,6 +39,7 @@ setup(
     extras_require={
         "test": [
             "duckdb>=1.1",
+            "geopandas>=1.0",
             "hypothesis>=6.100",
             "mypy>=1.13",
             "pycocotools>=2.0.8",

@@ -164,15 +164,21 @@ def check_output(output: Path, run_id: str, *, force: bool) -> Literal["fresh", 
     return "done" if _is_complete(output, found) else "resume"
 
 
-def conservation(counts: Counts, missing: Sequence[str] = ()) -> None:
+def conservation(
+    counts: Counts, missing: Sequence[str] = (), unplanned: Sequence[str] = ()
+) -> None:
     """Raise RuntimeError unless every planned window ended as exactly one row or reject.
 
-    `missing` are the keys that ended as neither, if they are known.
+    `missing` are the keys that ended as neither, `unplanned` those that ended once too often.
     """
     settled = counts.measured + counts.empty + counts.rejected
-    if settled == counts.planned:
+    if settled == counts.planned and not missing and not unplanned:
         return
-    examples = f"; missing: {', '.join(missing[:3])}" if missing else ""
+    examples = "".join(
+        f"; {name}: {', '.join(keys[:3])}"
+        for name, keys in (("missing", missing), ("unplanned or double", unplanned))
+        if keys
+    )
     raise RuntimeError(
         f"{counts.planned} windows were planned, but {settled} ended as a row: {counts.measured} "
         f"measured + {counts.empty} empty + {counts.rejected} rejected{examples}"

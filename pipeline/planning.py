@@ -15,6 +15,7 @@ from models.shipped import resolve_weights
 from pipeline.manifest import Manifest, describe_run, stamp
 from transforms.deblur import load_deblurrer
 from transforms.detect import load_detector
+from transforms.georeference import check_crs
 from transforms.labels import open_labels
 from transforms.measure import Ruler
 from transforms.records import Rejected, Scene, Window
@@ -36,12 +37,14 @@ class Plan:
     """A validated run: what will be read, with which weights, and what could not be opened.
 
     `rejected` are scenes whose header could not be used; each counts as one planned window.
+    `stray_labels` lie outside every scene and are not used.
     """
 
     config: RunConfig
     scenes: tuple[Scene, ...]
     rejected: tuple[Rejected, ...]
     names: tuple[str, ...]
+    stray_labels: int
     deblurrer: Weights
     detector: Weights
 
@@ -101,13 +104,16 @@ def plan_run(config: RunConfig) -> Plan:
     """
     if not config.input.scenes:
         raise ValueError("a run needs scenes: give input.scenes in the config, or --input GLOB")
+    if config.report.crs != "scene":
+        check_crs(config.report.crs)
     scenes, rejected = plan_scenes(config)
     deblurrer = _find_weights(config.deblur)
     detector = _find_weights(config.detect)
     load_deblurrer(config.deblur.model_copy(update={"device": "cpu", "dtype": "float32"}))
     names = load_detector(config.detect.model_copy(update={"device": "cpu"})).names
-    open_labels(config.input, names)
-    return Plan(config, tuple(scenes), tuple(rejected), names, deblurrer, detector)
+    labels = open_labels(config.input, names)
+    stray = labels.outside(scenes) if labels else 0
+    return Plan(config, tuple(scenes), tuple(rejected), names, stray, deblurrer, detector)
 
 
 def describe(plan: Plan) -> Group:
@@ -122,6 +128,7 @@ def describe(plan: Plan) -> Group:
 def _facts(plan: Plan) -> list[tuple[str, str]]:
     config, seconds = plan.config, plan.expected_seconds
     blurs = max(1, len(config.read.blur.lengths) * len(config.read.blur.angles))
+    stray = f", {plan.stray_labels} outside every scene" if plan.stray_labels else ""
     tax = plan.read_pixels / plan.core_pixels if plan.core_pixels else math.nan
     return [
         ("scenes", f"{len(plan.scenes)}, and {len(plan.rejected)} that cannot be opened"),
@@ -130,7 +137,7 @@ def _facts(plan: Plan) -> list[tuple[str, str]]:
         ("read", f"{plan.read_pixels / 1e6:.1f} MPix, {tax:.2f} x for the halo"),
         ("deblurrer", f"{plan.deblurrer.name} {plan.deblurrer.sha256[:12]}"),
         ("detector", f"{plan.detector.name} {plan.detector.sha256[:12]}: {', '.join(plan.names)}"),
-        ("labels", str(config.input.labels or "none")),
+        ("labels", f"{config.input.labels or 'none'}{stray}"),
         ("networks", "time unknown" if seconds is None else f"about {seconds:.0f} s"),
         ("output", str(config.output)),
     ]

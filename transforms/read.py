@@ -3,7 +3,6 @@
 import warnings
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -32,6 +31,7 @@ from transforms.records import (
     truth_of,
 )
 from transforms.scenes import GDAL, open_dataset, plan_windows
+from transforms.stopwatch import Stopwatch
 
 OPEN_DATASETS = 4
 
@@ -179,13 +179,15 @@ class _ReadTile(beam.DoFn):
     def __init__(self, config: RunConfig, names: tuple[str, ...]) -> None:
         self._config = config
         self._names = names
+        self._stopwatch = Stopwatch("read")
 
     def setup(self) -> None:
         self._reader = SceneReader(self._config.read)
         self._labels = open_labels(self._config.input, self._names)
 
-    def process(self, window: Window) -> Iterator[Tile | TileRow | Rejected]:
-        yield read_tile(window, self._reader, self._labels, self._config.read)
+    def process(self, window: Window) -> list[Tile | TileRow | Rejected]:
+        with self._stopwatch.running():
+            return [read_tile(window, self._reader, self._labels, self._config.read)]
 
     def teardown(self) -> None:
         self._reader.close()
