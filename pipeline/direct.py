@@ -12,7 +12,7 @@ from transforms.labels import open_labels
 from transforms.measure import measure_tiles
 from transforms.parquet import Part
 from transforms.read import SceneReader, read_tile
-from transforms.records import Rejected, Settled, TileRow, Window
+from transforms.records import DetectedTile, Rejected, Settled, TileRow, Window
 from transforms.summarize import summarize_rows
 from transforms.write import write_table
 
@@ -30,14 +30,21 @@ class Networks:
         return Networks(load_deblurrer(plan.config.deblur), load_detector(plan.config.detect))
 
 
-def settle_windows(plan: Plan, windows: Iterable[Window], networks: Networks) -> Iterator[Settled]:
-    """Yield how each window ends, one at a time and in order."""
+def detect_windows(
+    plan: Plan, windows: Iterable[Window], networks: Networks
+) -> Iterator[DetectedTile | Settled]:
+    """Read, deblur and detect windows, one at a time and in order."""
     labels = open_labels(plan.config.input, plan.names)
     with closing(SceneReader(plan.config.read)) as reader:
         for window in windows:
             read = [read_tile(window, reader, labels, plan.config.read)]
-            deblurred = deblur_tiles(read, networks.deblur)
-            yield from measure_tiles(detect_tiles(deblurred, networks.find), plan.ruler)
+            yield from detect_tiles(deblur_tiles(read, networks.deblur), networks.find)
+
+
+def settle_windows(plan: Plan, windows: Iterable[Window], networks: Networks) -> Iterator[Settled]:
+    """Yield how each window ends, one at a time and in order."""
+    for detected in detect_windows(plan, windows, networks):
+        yield from measure_tiles([detected], plan.ruler)
 
 
 def run_direct(plan: Plan, networks: Networks) -> list[Part]:
