@@ -74,6 +74,9 @@ class DeblurrerTraining(Section):
     patch: PositiveInt = Field(default=128, multiple_of=32, description="px")
     learning_rate: float = Field(default=1.5e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
+    epsilon: float = Field(
+        default=0.01, gt=0, description="of Charbonnier: quadratic below, linear above; 1 is white"
+    )
     frequency_weight: float = Field(
         default=0.0, ge=0, description="of the L1 distance between spectra beside Charbonnier"
     )

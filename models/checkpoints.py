@@ -104,6 +104,7 @@ def save_generator(
         "halo_px": str(halo_px),
     }
     save_file(tensors, str(path), metadata=header)
+    path.chmod(0o644)
 
 
 def load_generator(path: Path, *, sha256: str | None = None) -> tuple[Generator, GeneratorInfo]:
@@ -179,7 +180,7 @@ def _read_ours(path: Path) -> tuple[GeneratorOptions, int, dict[str, Tensor]]:
 def _unpickle(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise CheckpointError(
             f"{path} is damaged or holds more than tensors, and is not loaded: {error}"
         ) from error

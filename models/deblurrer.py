@@ -93,7 +93,7 @@ class Deblurrer:
                 enabled=self.dtype != "float32",
             ),
         ):
-            pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+            pixels = torch.from_numpy(images.copy()).to(self.device)
             x = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
             restored = self.generator(_padded(x))[:, :, :height, :width]
             levels = ((restored + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)

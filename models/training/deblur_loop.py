@@ -166,7 +166,7 @@ def train_step(config: DeblurrerTraining, state: TrainingState, sampler: PairSam
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.bfloat16):
         restored = state.generator(to_tensor(blurred))
     target = to_tensor(sharp)
-    loss = charbonnier(restored, target)
+    loss = charbonnier(restored, target, config.epsilon)
     if config.frequency_weight:
         loss = loss + config.frequency_weight * spectral_distance(restored, target)
     state.optimiser.zero_grad(set_to_none=True)
@@ -184,7 +184,7 @@ def learning_rate(config: DeblurrerTraining, step: int) -> float:
     return config.learning_rate * warmup * 0.5 * (1.0 + math.cos(math.pi * step / config.steps))
 
 
-def charbonnier(restored: Tensor, sharp: Tensor, epsilon: float = 1e-3) -> Tensor:
+def charbonnier(restored: Tensor, sharp: Tensor, epsilon: float) -> Tensor:
     """The mean of sqrt(d^2 + epsilon^2), d the difference of images on a scale of [0, 1]."""
     difference = (restored - sharp) / 2.0
     return torch.sqrt(difference * difference + epsilon * epsilon).mean()

@@ -1,0 +1,162 @@
+"""The deblurrer: uint8 in, uint8 out, each image for itself."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.checkpoints import CheckpointError, read_card, save_generator, shipped_weights
+from models.deblurgan_v2 import Generator
+from models.deblurrer import Deblurrer, fold_norms
+from tests.test_deblurgan_v2 import NORMS, SMALL, images, make
+from transforms.functional.blur import blur_tile
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    save_generator(folder / "small.safetensors", make(SMALL), halo_px=96)
+    save_generator(folder / "norms.safetensors", make(NORMS), halo_px=32)
+    save_generator(folder / "identity.safetensors", Generator(SMALL), halo_px=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small(weights):
+    return Deblurrer.load(weights / "small.safetensors")
+
+
+@pytest.fixture(scope="module")
+def identity(weights):
+    return Deblurrer.load(weights / "identity.safetensors")
+
+
+def pictures(n: int, height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, height, width, 3), dtype=np.uint8)
+
+
+@given(st.integers(64, 130), st.integers(64, 130))
+@settings(max_examples=12, deadline=None)
+def test_any_size_from_64_px_comes_back_in_its_size(small, height, width):
+    restored = small(pictures(1, height, width))
+    assert restored.shape == (1, height, width, 3)
+    assert restored.dtype == np.uint8
+
+
+@given(st.integers(64, 130), st.integers(64, 130))
+@settings(max_examples=8, deadline=None)
+def test_what_the_network_leaves_alone_comes_back_bit_for_bit(identity, height, width):
+    batch = pictures(2, height, width)
+    np.testing.assert_array_equal(identity(batch), batch)
+
+
+@pytest.mark.parametrize("name", ["small", "norms"])
+@pytest.mark.parametrize("normalisation", ["frozen", "per_image"])
+def test_a_batch_equals_its_images_one_by_one(weights, name, normalisation):
+    deblurrer = Deblurrer.load(weights / f"{name}.safetensors", normalisation=normalisation)
+    batch = pictures(3, 80, 96)
+    alone = np.concatenate([deblurrer(image[None]) for image in batch])
+    np.testing.assert_array_equal(deblurrer(batch), alone)
+    np.testing.assert_array_equal(deblurrer(batch[::-1]), alone[::-1])
+
+
+def test_the_input_is_not_changed_and_may_be_a_view(small):
+    batch = pictures(2, 64, 140)
+    view = batch[:, :, 3:70]
+    before = view.copy()
+    np.testing.assert_array_equal(small(view), small(before))
+    np.testing.assert_array_equal(view, before)
+
+
+def test_no_images_give_no_images(small):
+    assert small(pictures(0, 64, 64)).shape == (0, 64, 64, 3)
+
+
+def test_padding_is_added_only_where_it_is_missing(small):
+    batch = pictures(1, 96, 96)
+    seen = []
+    handle = small.generator.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[2:]))
+    small(batch)
+    small(batch[:, :65])
+    handle.remove()
+    assert seen == [(96, 96), (96, 96)]
+
+
+def test_levels_are_rounded_not_truncated(small):
+    batch = pictures(1, 64, 64)
+    x = torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 127.5 - 1
+    levels = (small.generator(x) + 1) * 127.5
+    expected = np.rint(levels.permute(0, 2, 3, 1).numpy()).clip(0, 255)
+    np.testing.assert_array_equal(small(batch), expected)
+
+
+def test_folding_the_norms_keeps_the_function():
+    folded, x = make(NORMS), images(2)
+    fold_norms(folded)
+    kept = [m for m in folded.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert not kept
+    torch.testing.assert_close(folded(x), make(NORMS)(x), rtol=0, atol=2e-5)
+
+
+def test_bfloat16_changes_few_levels(weights, small):
+    half = Deblurrer.load(weights / "small.safetensors", dtype="bfloat16")
+    batch = pictures(1, 64, 96)
+    assert np.abs(half(batch).astype(int) - small(batch)).max() <= 4
+
+
+def test_stride_and_halo_are_those_of_the_weights(small, identity):
+    assert (small.stride, small.halo, identity.halo) == (32, 96, 0)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.zeros((1, 64, 64, 3), np.float32), "must be uint8"),
+        (np.zeros((64, 64, 3), np.uint8), r"must be uint8 \(n, h, w, 3\)"),
+        (np.zeros((1, 64, 64, 4), np.uint8), r"must be uint8 \(n, h, w, 3\)"),
+        (np.zeros((1, 63, 64, 3), np.uint8), "at least 64 px"),
+    ],
+)
+def test_other_arrays_are_refused(small, bad, message):
+    with pytest.raises(ValueError, match=message):
+        small(bad)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="tests what happens without a GPU")
+def test_a_promised_gpu_that_is_missing_is_an_error(weights):
+    with pytest.raises(RuntimeError, match="promised device='cuda', got 0 usable"):
+        Deblurrer.load(weights / "small.safetensors", device="cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_gpu_and_cpu_agree_to_a_level(weights, small):
+    batch = pictures(3, 80, 96)
+    on_gpu = Deblurrer.load(weights / "small.safetensors", device="cuda")(batch)
+    assert np.abs(on_gpu.astype(int) - small(batch)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"device": "mps"}, "device must be"), ({"dtype": "float16"}, "float16 needs a GPU")],
+)
+def test_impossible_devices_and_dtypes_are_refused(weights, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Deblurrer.load(weights / "small.safetensors", **arguments)
+
+
+def test_weights_with_another_digest_are_refused(weights):
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        Deblurrer.load(weights / "small.safetensors", sha256="f" * 64)
+
+
+def test_the_shipped_deblurrer_sharpens_a_blurred_edge_and_leaves_sharp_ones():
+    path = shipped_weights()["deblur_dsc"]
+    deblurrer = Deblurrer.load(path, sha256=read_card(path).sha256)
+    sharp = np.full((128, 128, 3), 60, np.uint8)
+    sharp[32:96, 40:88] = (200, 180, 90)
+    blurred = blur_tile(sharp, length=9, angle=15)
+    restored = deblurrer(np.stack([blurred, sharp]))
+    error = [((image.astype(float) - sharp) ** 2).mean() for image in (blurred, *restored)]
+    assert error[1] < 0.7 * error[0]
+    assert error[2] < 0.05 * error[0]
