@@ -28,15 +28,28 @@ class PictureSet(Section):
     donor: bool = False
 
 
-class RenderedSet(Section):
+class RenderedScenes(Section):
     """Rendered scenes: `count` seeds from `first_seed` on, ground sampling in metres."""
 
-    first_seed: int = 100_000
-    count: PositiveInt = 120
+    first_seed: int
+    count: PositiveInt
     size: PositiveInt = 640
     gsd: tuple[PositiveFloat, PositiveFloat] = (0.11, 0.16)
-    share: PositiveFloat = 0.3
+
+
+class RenderedSet(RenderedScenes):
+    """Rendered scenes to train on, how often they are drawn, and at which scale."""
+
+    share: PositiveFloat
     scales: tuple[PositiveFloat, PositiveFloat] = (0.9, 1.1)
+
+
+class ScoredPlace(Section):
+    """Labelled pictures that are only looked at: globs below the data folder, shrunk by `scale`."""
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    globs: tuple[str, ...]
+    scale: float = Field(1.0, gt=0, le=1)
 
 
 class Augmentation(Section):
@@ -58,6 +71,9 @@ class DetectorTraining(Section):
 
     `class_map` sends each label name (in `label_names` order, the index in the label files) to a
     detector class; the detector's names are its distinct values in order of appearance.
+    `validation` places and rendered scenes decide the operating threshold, where the precision of
+    each reaches `target_precision`; `held_out` places decide nothing and are never trained on.
+    `attribution` names licence and owner of each data set, for the model card.
     """
 
     kind: Literal["detector"]
@@ -68,13 +84,14 @@ class DetectorTraining(Section):
     label_names: tuple[str, ...] = ("car", "truck", "bus", "minibus")
     class_map: dict[str, str]
     pictures: tuple[PictureSet, ...]
-    rendered: RenderedSet | None = RenderedSet()
-    validation: tuple[str, ...] = ()
-    validation_scales: tuple[PositiveFloat, ...] = (1.0, 0.5)
-    held_out: tuple[str, ...] = ()
+    rendered: RenderedSet | None = None
+    validation: tuple[ScoredPlace, ...] = ()
+    validation_rendered: RenderedScenes | None = None
+    held_out: tuple[ScoredPlace, ...] = ()
+    attribution: tuple[str, ...] = ()
     augmentation: Augmentation = Augmentation()
     seed: int = 0
-    steps: PositiveInt = 3900
+    steps: PositiveInt = 3300
     batch: PositiveInt = 16
     crop: int = Field(320, ge=64, multiple_of=32)
     learning_rate: PositiveFloat = 2e-3

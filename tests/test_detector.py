@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -291,25 +292,28 @@ def test_a_pinned_or_trusted_pickle_detects_like_our_own_file(network, images, t
     assert all(same(a, b) for a, b in zip(theirs(images), Detector.load(ours)(images), strict=True))
 
 
-def export_torchscript(network, path, **metadata):
-    """What Ultralytics' exporter writes, without its exporter: a trace and its metadata."""
-    network.eval()
-    head = network.model[-1]
+@pytest.fixture(scope="module")
+def traced(network):
+    """The trace that Ultralytics' exporter would write, for tiles of 64 x 64."""
+    head, blank_tile = network.model[-1], torch.zeros(1, 3, 64, 64)
     head.export, head.format = True, "torchscript"
     try:
-        blank_tile = torch.zeros(1, 3, 64, 64)
-        traced = torch.jit.trace(network, blank_tile, strict=False, check_trace=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.jit.trace(network, blank_tile, strict=False, check_trace=False)
     finally:
         head.export, head.format = False, None
+
+
+def export_torchscript(traced, path, **metadata):
     facts = {"task": "detect", "names": {0: "vehicle"}, "imgsz": [64, 64], "stride": 32, "batch": 1}
-    torch.jit.save(traced, path, _extra_files={"config.txt": json.dumps(facts | metadata)})
+    traced.save(str(path), _extra_files={"config.txt": json.dumps(facts | metadata)})
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-def test_an_export_detects_like_the_network_it_was_made_from(network, weights, tmp_path, images):
+def test_an_export_detects_like_the_network_it_was_made_from(traced, weights, tmp_path, images):
     path = tmp_path / "fixed.torchscript"
-    export_torchscript(network, path)
+    export_torchscript(traced, path)
     exported = Detector.load(path)
     assert exported.names == NAMES
     assert exported.network.fixed_size == (64, 64)
@@ -321,14 +325,13 @@ def test_an_export_detects_like_the_network_it_was_made_from(network, weights, t
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize(
     ("metadata", "reason"),
     [({"args": {"nms": True}}, "cuts crowded tiles"), ({"task": "classify"}, "task 'classify'")],
 )
-def test_an_export_whose_cells_are_hidden_is_refused(network, tmp_path, metadata, reason):
+def test_an_export_whose_cells_are_hidden_is_refused(traced, tmp_path, metadata, reason):
     path = tmp_path / "hidden.torchscript"
-    export_torchscript(network, path, **metadata)
+    export_torchscript(traced, path, **metadata)
     with pytest.raises(CheckpointError, match=reason):
         Detector.load(path)
 

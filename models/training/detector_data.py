@@ -15,7 +15,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.train_detector import Augmentation, DetectorTraining, PictureSet, RenderedSet
+from configs.train_detector import (
+    Augmentation,
+    DetectorTraining,
+    PictureSet,
+    RenderedScenes,
+    RenderedSet,
+    ScoredPlace,
+)
 from transforms.functional.render import render_scene
 
 Image = NDArray[np.uint8]
@@ -86,9 +93,9 @@ class Crop:
 def vehicles_from_boxes(boxes: Float, classes: NDArray[np.int32]) -> Vehicles:
     """Turn horizontal boxes xyxy (k, 4) into vehicles; long boxes get the angle of their axis."""
     boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
-    halves = (boxes[:, 2:] - boxes[:, :2]) / 2
+    halves = (boxes[:, 2:] - boxes[:, :2]) / np.float32(2)
     oriented = halves.max(axis=1) >= _LONG * halves.min(axis=1)
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    centres = (boxes[:, :2] + boxes[:, 2:]) / np.float32(2)
     return Vehicles(centres, halves, np.zeros(len(boxes), np.float32), oriented, classes)
 
 
@@ -99,9 +106,8 @@ def vehicles_from_corners(corners: Float, classes: NDArray[np.int32]) -> Vehicle
     halves = np.stack([np.linalg.norm(along, axis=1), np.linalg.norm(across, axis=1)], axis=1)
     angles = np.arctan2(along[:, 1], along[:, 0]).astype(np.float32)
     oriented = np.ones(len(corners), np.bool_)
-    centres = corners.mean(axis=1, dtype=np.float32)
-    halves = halves.astype(np.float32)
-    return Vehicles(np.asarray(centres, np.float32), halves, angles, oriented, classes)
+    centres: Float = corners.mean(axis=1, dtype=np.float32)
+    return Vehicles(centres, halves.astype(np.float32), angles, oriented, classes)
 
 
 def read_labels(path: Path, size: tuple[int, int], classes: Sequence[int]) -> Vehicles:
@@ -303,13 +309,15 @@ class VehicleCrops:
 
 
 def load_pictures(
-    root: Path, section: PictureSet, classes: Sequence[int], held_out: Sequence[str]
+    root: Path, section: PictureSet, classes: Sequence[int], held_out: Sequence[ScoredPlace]
 ) -> list[LabelledPicture]:
     """Load the pictures of a set; a picture that is held out must not be among them.
 
     Raises FileNotFoundError where a glob finds no picture, ValueError for a held-out picture.
     """
-    forbidden = {path for pattern in held_out for path in root.glob(pattern)}
+    forbidden = {
+        path for place in held_out for pattern in place.globs for path in root.glob(pattern)
+    }
     paths = [path for pattern in section.globs for path in find_pictures(root, pattern)]
     leaked = sorted(path.name for path in paths if path in forbidden)
     if leaked:
@@ -335,7 +343,7 @@ def read_picture(path: Path, gsd: float, classes: Sequence[int]) -> LabelledPict
     return LabelledPicture(_pyramid(image), vehicles, gsd)
 
 
-def render_pictures(section: RenderedSet, folder: Path) -> list[LabelledPicture]:
+def render_pictures(section: RenderedScenes, folder: Path) -> list[LabelledPicture]:
     """Render the scenes of a set, each with its own ground sampling; all vehicles are class 0.
 
     Scenes are kept in `folder` and read from there when they exist, so a resumed run goes on with

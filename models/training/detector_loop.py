@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from configs.train_detector import DetectorTraining
 from models.detector import Detector
+from models.training.detector_card import write_card
 from models.training.detector_data import Crop, VehicleCrops
-from models.training.detector_score import labelled_images, score_detector
+from models.training.detector_score import place_images, score_detector
 from models.yolo import build_network, save_network
 
 LOSS_GAINS = {"box": 7.5, "cls": 0.5, "dfl": 1.5}  # Ultralytics' defaults
@@ -30,10 +31,10 @@ LOG = "log.jsonl"
 
 
 def train_detector(config: DetectorTraining) -> Path:
-    """Train, or continue the run in `config.output`, and return the path of the exported weights.
+    """Train or continue, export the weights with their card, and return the weights' path.
 
     The output folder holds the checkpoint, a log with one line of losses and validation scores per
-    checkpoint, the configuration and the rendered scenes. Continuing a run with another
+    checkpoint, the configuration and the rendered scenes. Continuing it with another
     configuration is an error; only `steps` may differ.
     """
     claim_output(config)
@@ -50,6 +51,7 @@ def train_detector(config: DetectorTraining) -> Path:
             if run.step % config.checkpoint_every == 0 or run.step == config.steps:
                 run.checkpoint()
     run.export(config.weights)
+    write_card(config, run.step)
     return config.weights
 
 
@@ -131,13 +133,14 @@ class DetectorRun:
             weights = self.config.output / "average.safetensors"
             self.export(weights)
             detector = Detector.load(weights, device=self.config.device)
-            for scale in self.config.validation_scales:
-                pictures = labelled_images(self.config, self.config.validation, scale)
+            for place in self.config.validation:
                 score = score_detector(
-                    detector, pictures, target_precision=self.config.target_precision
+                    detector,
+                    place_images(self.config, place),
+                    target_precision=self.config.target_precision,
                 )
-                scores[f"ap_{scale}"] = round(score.average_precision, 4)
-                scores[f"recall_{scale}"] = round(score.recall, 4)
+                scores[f"{place.name}_ap50"] = round(score.average_precision, 4)
+                scores[f"{place.name}_recall"] = round(score.recall, 4)
         return scores
 
     def _update_average(self) -> None:

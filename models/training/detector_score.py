@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.train_detector import DetectorTraining
+from configs.train_detector import DetectorTraining, RenderedScenes, ScoredPlace
 from models.detector import Detector
 from models.training.detector_data import find_pictures, read_picture
 from transforms.functional.boxes import Detections
 from transforms.functional.gain import DetectionCounts, count_detections
 from transforms.functional.matching import match_greedily
+from transforms.functional.render import render_scene
 
 IOU = 0.5
 
@@ -79,20 +80,29 @@ def operating_threshold(
     return float(scores[reached[-1]]) if len(reached) else 1.0
 
 
-def labelled_images(
-    config: DetectorTraining, patterns: Iterable[str], scale: float = 1.0
-) -> Iterator[LabelledImage]:
-    """Read the pictures that globs below the data folder name, shrunk by `scale`."""
+def place_images(config: DetectorTraining, place: ScoredPlace) -> Iterator[LabelledImage]:
+    """Read the pictures of a place with their boxes, shrunk to its scale."""
     classes = [config.names.index(config.class_map[name]) for name in config.label_names]
-    for path in (path for pattern in patterns for path in find_pictures(config.data, pattern)):
+    paths = [path for pattern in place.globs for path in find_pictures(config.data, pattern)]
+    for path in paths:
         picture = read_picture(path, math.nan, classes)
         image, vehicles = picture.levels[0][1], picture.vehicles
-        height, width = (round(side * scale) for side in image.shape[:2])
-        if scale != 1:
+        if place.scale != 1:
+            height, width = (round(side * place.scale) for side in image.shape[:2])
             image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         low, high = vehicles.centres - vehicles.halves, vehicles.centres + vehicles.halves
-        boxes = np.concatenate([low, high], axis=1) * np.float32(scale)
+        boxes = np.concatenate([low, high], axis=1) * np.float32(place.scale)
         yield LabelledImage(image, boxes, vehicles.classes)
+
+
+def rendered_images(scenes: RenderedScenes) -> Iterator[LabelledImage]:
+    """Render scenes with their boxes; all vehicles are class 0."""
+    for seed in range(scenes.first_seed, scenes.first_seed + scenes.count):
+        gsd = float(np.random.default_rng(seed).uniform(*scenes.gsd))
+        scene = render_scene(seed=seed, height=scenes.size, width=scenes.size, gsd=gsd)
+        boxes = np.concatenate([scene.corners.min(axis=1), scene.corners.max(axis=1)], axis=1)
+        boxes = boxes.clip(0, scenes.size)
+        yield LabelledImage(scene.image, boxes, np.zeros(len(boxes), np.int32))
 
 
 def _match(detections: Detections, picture: LabelledImage) -> NDArray[np.int64]:
