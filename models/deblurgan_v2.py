@@ -16,22 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Variant = Literal["mobilenet", "mobilenet_dsc"]
-Norm = Literal["instance", "batch", "none"]
-Normalisation = Literal["frozen", "per_image"]
-
-# (expansion, channels, repeats, stride) of the stages behind the stem: MobileNetV2, table 2 of
-# arXiv 1801.04381.
-Stage = tuple[int, int, int, int]
-MOBILENET_V2: tuple[Stage, ...] = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
+from models.backbones import (
+    MOBILENET_V2,
+    DepthwiseSeparable,
+    InvertedResidual,
+    Norm,
+    Stage,
+    mobilenet_v2,
+    norm_layers,
 )
+
+Variant = Literal["mobilenet", "mobilenet_dsc"]
 STRIDE = 32
 
 
@@ -40,9 +35,8 @@ class GeneratorOptions:
     """What distinguishes one generator from another; stored in each of our weight files.
 
     `channels` is the width F of the pyramid (published 128); its heads have F/2. `norm` is the
-    decoder's, `encoder_norm` the backbone's. `taps` are the numbers of stages after which the
-    strides 2, 4, 8, 16, 32 are read; the published network reads the last within a stage, after
-    block 15 of `features`.
+    decoder's, `encoder_norm` the backbone's. `taps` are the numbers of the blocks after which the
+    strides 2, 4, 8, 16, 32 are read; the published network reads the last one within a stage.
     """
 
     variant: Variant = "mobilenet"
@@ -71,162 +65,6 @@ class GeneratorOptions:
         return asdict(self)
 
 
-class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation that at inference uses its running statistics, or each image's own."""
-
-    per_image = False
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise (n, c, h, w)."""
-        if self.per_image and not self.training:
-            return functional.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
-        return super().forward(input)
-
-
-class InstanceNorm(nn.InstanceNorm2d):
-    """Instance normalisation as published: no affine part, but running statistics."""
-
-    per_image = False
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, affine=False, track_running_stats=True)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise (n, c, h, w)."""
-        if self.per_image and not self.training:
-            return functional.instance_norm(input, eps=self.eps)
-        return super().forward(input)
-
-
-def set_normalisation(network: nn.Module, mode: Normalisation) -> None:
-    """Choose where all norm layers take their statistics from at inference.
-
-    `frozen`: the running statistics in the weights. `per_image`: the image being restored, as the
-    published code does by running in training mode, but image by image, so that a result does not
-    depend on batch mates.
-    """
-    for module in network.modules():
-        if isinstance(module, BatchNorm | InstanceNorm):
-            module.per_image = mode == "per_image"
-
-
-def _norm(kind: Norm, channels: int) -> list[nn.Module]:
-    if kind == "batch":
-        return [BatchNorm(channels)]
-    return [InstanceNorm(channels)] if kind == "instance" else []
-
-
-class Depthwise(nn.Conv2d):
-    """A depthwise 3x3 convolution.
-
-    In training a strided one stays in float32: oneDNN's bfloat16 gradient of it is slower by an
-    order of magnitude (measured with AVX-512).
-    """
-
-    def __init__(self, inputs: int, outputs: int, *, stride: int, bias: bool) -> None:
-        super().__init__(inputs, outputs, 3, stride=stride, padding=1, groups=inputs, bias=bias)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Convolve (n, c, h, w)."""
-        if self.stride[0] == 1 or not self.training:
-            return super().forward(input)
-        with torch.autocast(input.device.type, enabled=False):
-            return super().forward(input.float()).to(input.dtype)
-
-
-class DepthwiseSeparable(nn.Module):
-    """A 3x3 convolution split into a depthwise and a pointwise one."""
-
-    def __init__(
-        self, inputs: int, outputs: int, *, stride: int = 1, multiplier: int = 1, bias: bool = True
-    ) -> None:
-        super().__init__()
-        hidden = inputs * multiplier
-        self.depthwise = Depthwise(inputs, hidden, stride=stride, bias=False)
-        self.pointwise = nn.Conv2d(hidden, outputs, 1, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve (n, c, h, w)."""
-        return cast(Tensor, self.pointwise(self.depthwise(x)))
-
-
-class InvertedResidual(nn.Module):
-    """MobileNetV2's block: expand, depthwise 3x3, project; a shortcut where the shapes allow it."""
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        stride: int,
-        expansion: int,
-        norm: Norm,
-        activation: type[nn.Module],
-    ) -> None:
-        super().__init__()
-        hidden, bias = inputs * expansion, norm == "none"
-        expand: list[nn.Module] = []
-        if expansion != 1:
-            expand = [
-                nn.Conv2d(inputs, hidden, 1, bias=bias),
-                *_norm(norm, hidden),
-                activation(),
-            ]
-        self.conv = nn.Sequential(
-            *expand,
-            Depthwise(hidden, hidden, stride=stride, bias=bias),
-            *_norm(norm, hidden),
-            activation(),
-            nn.Conv2d(hidden, outputs, 1, bias=bias),
-            *_norm(norm, outputs),
-        )
-        self.shortcut = stride == 1 and inputs == outputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform (n, c, h, w)."""
-        y = cast(Tensor, self.conv(x))
-        return x + y if self.shortcut else y
-
-
-def _encoder(options: GeneratorOptions) -> nn.Sequential:
-    """The blocks of the backbone, numbered as published: 0 is the stem."""
-    separable = options.variant == "mobilenet_dsc"
-    activation: type[nn.Module] = nn.ReLU if options.encoder_norm == "none" else nn.ReLU6
-    norm, bias = options.encoder_norm, options.encoder_norm == "none"
-    # A depthwise stem of one filter per colour would keep 3 of the 12 values under each output
-    # pixel: eight keep them all.
-    stem: nn.Module = (
-        DepthwiseSeparable(3, options.stem, stride=2, multiplier=8, bias=bias)
-        if separable
-        else nn.Conv2d(3, options.stem, 3, stride=2, padding=1, bias=bias)
-    )
-    blocks: list[nn.Module] = [nn.Sequential(stem, *_norm(norm, options.stem), activation())]
-    width = options.stem
-    for expansion, channels, repeats, stride in options.stages:
-        for repeat in range(repeats):
-            block = InvertedResidual(
-                width,
-                channels,
-                stride=stride if repeat == 0 else 1,
-                expansion=expansion,
-                norm=norm,
-                activation=activation,
-            )
-            blocks.append(block)
-            width = channels
-    if not separable:
-        last = nn.Conv2d(width, 1280, 1, bias=bias)
-        blocks.append(nn.Sequential(last, *_norm(norm, 1280), activation()))
-    return nn.Sequential(*blocks)
-
-
-def _block_widths(options: GeneratorOptions) -> list[int]:
-    widths = [options.stem]
-    for _, channels, repeats, _ in options.stages:
-        widths += [channels] * repeats
-    return widths
-
-
 def _conv3x3(options: GeneratorOptions, inputs: int, outputs: int, *, bias: bool) -> nn.Module:
     if options.variant == "mobilenet_dsc":
         return DepthwiseSeparable(inputs, outputs, bias=True)
@@ -235,7 +73,7 @@ def _conv3x3(options: GeneratorOptions, inputs: int, outputs: int, *, bias: bool
 
 def _smoothing(options: GeneratorOptions, inputs: int, outputs: int) -> nn.Sequential:
     conv = _conv3x3(options, inputs, outputs, bias=True)
-    return nn.Sequential(conv, *_norm(options.norm, outputs), nn.ReLU())
+    return nn.Sequential(conv, *norm_layers(options.norm, outputs), nn.ReLU())
 
 
 def _upsample(x: Tensor, scale: int) -> Tensor:
@@ -248,9 +86,13 @@ class Pyramid(nn.Module):
     def __init__(self, options: GeneratorOptions) -> None:
         super().__init__()
         self.taps = options.taps
-        self.features = _encoder(options)
-        width, widths = options.channels, _block_widths(options)
-        taps = [widths[tap] for tap in options.taps]
+        self.features, widths = mobilenet_v2(
+            options.stages,
+            stem=options.stem,
+            norm=options.encoder_norm,
+            separable=options.variant == "mobilenet_dsc",
+        )
+        width, taps = options.channels, [widths[tap] for tap in options.taps]
         self.td1 = _smoothing(options, width, width)
         self.td2 = _smoothing(options, width, width)
         self.td3 = _smoothing(options, width, width)

@@ -11,14 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from models.backbones import DepthwiseSeparable, Normalisation, set_normalisation
 from models.checkpoints import GeneratorInfo, load_generator
-from models.deblurgan_v2 import (
-    STRIDE,
-    DepthwiseSeparable,
-    Generator,
-    Normalisation,
-    set_normalisation,
-)
+from models.deblurgan_v2 import STRIDE, Generator
 
 Images = npt.NDArray[np.uint8]
 Dtype = Literal["float32", "bfloat16", "float16"]

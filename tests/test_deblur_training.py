@@ -11,8 +11,9 @@ import yaml
 from pydantic import ValidationError
 
 from configs.train_deblurrer import DeblurrerTraining, SharpPictures
+from models.backbones import BatchNorm
 from models.checkpoints import load_generator, read_card, sha256
-from models.deblurgan_v2 import BatchNorm, Generator
+from models.deblurgan_v2 import Generator
 from models.training import deblur_loop
 from models.training.deblur_data import PairSampler, load_pictures, read_picture
 from models.training.deblur_loop import (

@@ -7,16 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from models.deblurgan_v2 import (
+from models.backbones import (
     MOBILENET_V2,
     BatchNorm,
     DepthwiseSeparable,
-    Generator,
-    GeneratorOptions,
     InstanceNorm,
-    parameter_count,
     set_normalisation,
 )
+from models.deblurgan_v2 import Generator, GeneratorOptions, parameter_count
 
 # Names and shapes of the published fpn_mobilenet.h5, as listed from the original module.
 KEYS = Path(__file__).parent / "golden" / "fpn_mobilenet_keys.tsv"
