@@ -136,7 +136,11 @@ class ReportConfig(Section):
 
 
 class EngineConfig(Section):
-    """How the local engine works: processes, and tiles per batch."""
+    """How the local engine works: processes, and tiles per batch.
+
+    On a CPU every process computes on one thread, so that results do not depend on the number of
+    workers; use as many as there are cores.
+    """
 
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     batch_size: Annotated[int, Field(ge=1, le=256)] = 4

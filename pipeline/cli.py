@@ -1,6 +1,7 @@
 """The command `aerial-deblur`: demo, run, plan, replay, train, models."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ OK, BAD_CONFIG = 0, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code (see docs/running.md)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # Libraries below warn of what does not concern a user, such as cloud clients not installed.
+    logging.getLogger().setLevel(logging.ERROR)
     own, beam_flags = _split_at_dashes(given)
     options = _parser().parse_args(own)
     try:

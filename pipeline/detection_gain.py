@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import apache_beam as beam
+from apache_beam.pvalue import PDone
 
 from pipeline.planning import Plan
 from pipeline.progress import ReportProgress
@@ -21,18 +22,17 @@ from transforms.write import WriteTable
 class DetectionGain(beam.PTransform):
     """Deblur every tile, detect before and after, report what was gained.
 
-    `threads` is what each worker process may use; `progress` a folder for the live progress bar.
+    `progress` is a folder for the live progress bar.
     """
 
     plan: Plan
-    threads: int
     progress: Path
 
     def __post_init__(self) -> None:
         super().__init__()
 
-    def expand(self, root: beam.Pipeline) -> dict[str, beam.PCollection]:
-        """Return the written parts of every table, by its name."""
+    def expand(self, root: beam.Pipeline) -> PDone:
+        """Read, deblur, detect, measure; the tables in the output folder are the result."""
         config = self.plan.config
         batch = config.engine.batch_size
         measured = (
@@ -40,8 +40,8 @@ class DetectionGain(beam.PTransform):
             | "Scenes" >> beam.Create(self.plan.scenes, reshuffle=False)
             | "ReadTiles" >> ReadTiles(config, self.plan.names)
             | "Gather" >> beam.BatchElements(min_batch_size=batch, max_batch_size=batch)
-            | "Deblur" >> Deblur(config.deblur, self.threads)
-            | "Detect" >> Detect(config.detect, self.threads)
+            | "Deblur" >> Deblur(config.deblur)
+            | "Detect" >> Detect(config.detect)
             | "Measure" >> Measure(self.plan.ruler)
             | "ReportProgress" >> ReportProgress(self.progress)
         )
@@ -51,12 +51,11 @@ class DetectionGain(beam.PTransform):
         rejected = settled | "Rejected" >> beam.Filter(is_rejected).with_output_types(Rejected)
         summary = rows | "Summarize" >> Summarize(config.measure.iou)
         reports = Reports.of(self.plan)
-        return {
-            "tiles": rows | "WriteTiles" >> WriteTable(*reports.tiles),
-            "detections": rows | "WriteDetections" >> WriteTable(*reports.detections),
-            "summary": summary | "WriteSummary" >> WriteTable(*reports.summary),
-            "rejected": rejected | "WriteRejected" >> WriteTable(*reports.rejected),
-        }
+        _ = rows | "WriteTiles" >> WriteTable(*reports.tiles)
+        _ = rows | "WriteDetections" >> WriteTable(*reports.detections)
+        _ = summary | "WriteSummary" >> WriteTable(*reports.summary)
+        _ = rejected | "WriteRejected" >> WriteTable(*reports.rejected)
+        return PDone(root)
 
 
 def is_rejected(settled: Settled) -> bool:

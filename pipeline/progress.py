@@ -4,7 +4,6 @@ Beam's local runner reports nothing until it ends, so every settled window is on
 in a file of its worker's own.
 """
 
-import os
 import struct
 import tempfile
 import threading
@@ -141,8 +140,3 @@ def _bar(console: Console) -> Progress:
 
 def _whole_records(content: bytes) -> bytes:
     return content[: len(content) // _RECORD.size * _RECORD.size]
-
-
-def available_threads(workers: int) -> int:
-    """Return the threads that each of this many worker processes may use."""
-    return max(1, (os.cpu_count() or 1) // workers)

@@ -18,7 +18,7 @@ from pipeline.detection_gain import DetectionGain
 from pipeline.direct import Networks, settle_windows
 from pipeline.manifest import Counts, ExitCode
 from pipeline.planning import Plan, describe, plan_run
-from pipeline.progress import available_threads, run_with_progress
+from pipeline.progress import run_with_progress
 from pipeline.verdict import results_table, verdict
 from transforms.parquet import list_parts, read_rows
 from transforms.records import Rejected, SummaryRow, TileRow
@@ -74,8 +74,7 @@ def _run(plan: Plan, options: PipelineOptions, console: Console) -> int:
 
     def submit(progress: Path) -> PipelineResult:
         pipeline = beam.Pipeline(options=options)
-        threads = available_threads(config.engine.workers)
-        pipeline | "DetectionGain" >> DetectionGain(plan, threads, progress)
+        pipeline | "DetectionGain" >> DetectionGain(plan, progress)
         result = pipeline.run()
         result.wait_until_finish()
         return result

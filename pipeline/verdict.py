@@ -73,9 +73,9 @@ def _verdict_with_truth(recall: str, numbers: Numbers) -> str:
     if lost <= 0:
         return f"Blur cost no {word} here ({sharp:.3f} sharp, {before:.3f} blurred). {change}."
     return (
-        f"Blur cost {_points(lost)} of {word} (from {sharp:.3f} to {before:.3f}); deblurring "
-        f"changed it by {_points(after - before)}, {100 * (after - before) / lost:+.0f} % of the "
-        f"loss; {control}."
+        f"Blur cost {100 * lost:.1f} points of {word} (from {sharp:.3f} to {before:.3f}); "
+        f"deblurring changed it by {_points(after - before)}, "
+        f"{100 * (after - before) / lost:+.0f} % of the loss; {control}."
     )
 
 

@@ -12,7 +12,7 @@ from configs.schema import DeblurConfig
 from models.deblurrer import Deblurrer
 from models.shipped import resolve_weights
 from transforms.functional.pixels import crop_to, pad_to
-from transforms.inference import map_by_shape, map_pending
+from transforms.inference import map_by_shape, map_pending, use_one_thread
 from transforms.records import DeblurredTile, Settled, Tile
 from transforms.stopwatch import Stopwatch
 
@@ -25,6 +25,7 @@ Network = Callable[[Images], Images]
 
 def load_deblurrer(config: DeblurConfig) -> Deblurrer:
     """Load the configured generator; raises if weights, digest or device are not as promised."""
+    use_one_thread()
     return Deblurrer.load(
         resolve_weights(config.weights),
         sha256=config.sha256,
@@ -63,24 +64,19 @@ class Deblur(beam.PTransform):
     """Deblur micro-batches of tiles."""
 
     config: DeblurConfig
-    threads: int = 1
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
         """Map batches of `Tile` to batches of `DeblurredTile`; what is settled passes through."""
-        return batches | "Deblur batch" >> beam.ParDo(_DeblurBatch(self.config, self.threads))
+        return batches | "Deblur batch" >> beam.ParDo(_DeblurBatch(self.config))
 
 
 class _DeblurBatch(beam.DoFn):
-    def __init__(self, config: DeblurConfig, threads: int) -> None:
+    def __init__(self, config: DeblurConfig) -> None:
         self._config = config
-        self._threads = threads
         self._shared = Shared()
         self._stopwatch = Stopwatch("deblur")
 
     def setup(self) -> None:
-        import torch
-
-        torch.set_num_threads(self._threads)
         self._network = self._shared.acquire(lambda: load_deblurrer(self._config))
 
     def process(self, batch: list[Tile | Settled]) -> list[list[DeblurredTile | Settled]]:

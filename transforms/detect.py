@@ -12,7 +12,7 @@ from configs.schema import DetectConfig
 from models.detector import Detector
 from models.shipped import resolve_weights
 from transforms.functional.boxes import Detections
-from transforms.inference import map_by_shape, map_pending
+from transforms.inference import map_by_shape, map_pending, use_one_thread
 from transforms.records import DeblurredTile, DetectedTile, Settled, Tile
 from transforms.stopwatch import Stopwatch
 
@@ -22,6 +22,7 @@ FindObjects = Callable[[Images], Sequence[Detections]]
 
 def load_detector(config: DetectConfig) -> Detector:
     """Load the configured detector; raises if weights, digest, trust or device forbid it."""
+    use_one_thread()
     return Detector.load(
         resolve_weights(config.weights),
         sha256=config.sha256,
@@ -74,24 +75,19 @@ class Detect(beam.PTransform):
     """Find objects in every arm of micro-batches of deblurred tiles."""
 
     config: DetectConfig
-    threads: int = 1
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
         """Map batches of `DeblurredTile` to batches of `DetectedTile`; the settled pass through."""
-        return batches | "Detect batch" >> beam.ParDo(_DetectBatch(self.config, self.threads))
+        return batches | "Detect batch" >> beam.ParDo(_DetectBatch(self.config))
 
 
 class _DetectBatch(beam.DoFn):
-    def __init__(self, config: DetectConfig, threads: int) -> None:
+    def __init__(self, config: DetectConfig) -> None:
         self._config = config
-        self._threads = threads
         self._shared = Shared()
         self._stopwatch = Stopwatch("detect")
 
     def setup(self) -> None:
-        import torch
-
-        torch.set_num_threads(self._threads)
         self._detector = self._shared.acquire(lambda: load_detector(self._config))
 
     def process(self, batch: list[DeblurredTile | Settled]) -> list[list[DetectedTile | Settled]]:

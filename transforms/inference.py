@@ -80,6 +80,17 @@ def _isolate(
     ]
 
 
+def use_one_thread() -> None:
+    """Let torch compute on one thread of this process; more cores are for more processes.
+
+    The order of the sums in a convolution, and so their last bits, depends on the number of
+    threads: with one, a result does not depend on the machine or on the number of workers.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def _device_is_lost(error: Exception) -> bool:
     """Say whether the CUDA context is broken: nothing after that can be trusted."""
     lost = ("device-side assert", "illegal memory access", "unspecified launch failure")
