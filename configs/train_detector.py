@@ -72,7 +72,7 @@ class DetectorTraining(Section):
     `class_map` sends each label name (in `label_names` order, the index in the label files) to a
     detector class; the detector's names are its distinct values in order of appearance.
     `validation` places and rendered scenes decide the operating threshold, where the precision of
-    each reaches `target_precision`; `held_out` places decide nothing and are never trained on.
+    each reaches `target_precision`; `held_out` places decide nothing. Neither is trained on.
     `attribution` names licence and owner of each data set, for the model card.
     """
 
@@ -85,7 +85,7 @@ class DetectorTraining(Section):
     class_map: dict[str, str]
     pictures: tuple[PictureSet, ...]
     rendered: RenderedSet | None = None
-    validation: tuple[ScoredPlace, ...] = ()
+    validation: tuple[ScoredPlace, ...] = Field(min_length=1)
     validation_rendered: RenderedScenes | None = None
     held_out: tuple[ScoredPlace, ...] = ()
     attribution: tuple[str, ...] = ()

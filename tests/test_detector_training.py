@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from configs.load import load_yaml
 from configs.train_detector import DetectorTraining, PictureSet
+from models.checkpoints import read_card
 from models.detector import Detector
 from models.training.detector_data import (
     LabelledPicture,
@@ -35,7 +36,13 @@ from models.training.detector_loop import (
     learning_rate,
     train_detector,
 )
-from models.training.detector_score import LabelledImage, operating_threshold, score_detector
+from models.training.detector_score import (
+    LabelledImage,
+    detect_all,
+    operating_threshold,
+    place_images,
+    score,
+)
 from transforms.functional.boxes import Detections, xyxy_to_corners
 
 SHIPPED = Path("configs/train_detector.yaml")
@@ -47,7 +54,7 @@ def config(root, **changes):
     """A training on two made pictures: bright vehicles on a dark ground."""
     rng = np.random.default_rng(5)
     (root / "place").mkdir(parents=True, exist_ok=True)
-    for name in ("a", "b"):
+    for name in ("a", "b", "c"):
         picture = rng.integers(20, 60, (200, 300, 3), np.uint8)
         lines = []
         for x, y in ((60, 50), (150, 120), (240, 70)):
@@ -56,7 +63,7 @@ def config(root, **changes):
         cv2.imwrite(str(root / "place" / f"{name}.png"), picture)
         (root / "place" / f"{name}.txt").write_text("\n".join(lines))
     section = {
-        "globs": ["place/*"],
+        "globs": ["place/[ab].*"],
         "share": 1.0,
         "gsd": 0.12,
         "scales": [0.7, 1.1],
@@ -70,7 +77,7 @@ def config(root, **changes):
         "weights": root / "weights.safetensors",
         "class_map": CLASS_MAP,
         "pictures": [section],
-        "rendered": None,
+        "validation": [{"name": "place", "globs": ["place/c.*"]}],
         "crop": 64,
         "batch": 2,
         "steps": 4,
@@ -285,6 +292,11 @@ def test_a_batch_holds_relative_boxes_with_their_crop(tmp_path):
     assert batch["bboxes"][:, 2].numpy() == pytest.approx(widths)
 
 
+def test_validation_pictures_are_not_trained_on_either(tmp_path):
+    with pytest.raises(ValueError, match=r"held-out.*b\.png"):
+        VehicleCrops(config(tmp_path, validation=[{"name": "b", "globs": ["place/b*"]}]))
+
+
 @pytest.mark.slow
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
     whole = config(tmp_path, output=tmp_path / "whole")
@@ -306,7 +318,11 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
     )
     lines = [json.loads(line) for line in (halves.output / LOG).read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4]
-    assert Detector.load(halves.weights).names == ("vehicle",)
+    card = read_card(halves.weights)
+    assert Detector.load(halves.weights, sha256=card.sha256).names == ("vehicle",)
+    assert card.parameters == 3_011_043
+    assert 0 <= card.numbers["place_recall"] <= 1
+    assert 0 < card.numbers["score_threshold"] <= 1
 
 
 def test_a_folder_of_another_run_is_refused_but_more_steps_are_not(tmp_path):
@@ -333,17 +349,6 @@ def made_result(seed):
     return detections, LabelledImage(blank, boxes, np.zeros(40, np.int32))
 
 
-class Recorded:
-    """A detector that returns prepared detections, one image after the other."""
-
-    def __init__(self, results):
-        self.results = iter(results)
-
-    def __call__(self, images):
-        """Return the next prepared result."""
-        return [next(self.results)]
-
-
 def test_average_precision_agrees_with_pycocotools(capsys):
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -360,12 +365,12 @@ def test_average_precision_agrees_with_pycocotools(capsys):
                 {"id": number, "image_id": image, "category_id": 1, "bbox": box, "iscrowd": 0}
                 | {"area": box[2] * box[3]}
             )
-        for (x0, y0, x1, y1), score in zip(
+        for (x0, y0, x1, y1), confidence in zip(
             detections.xyxy.tolist(), detections.scores.tolist(), strict=True
         ):
             found.append(
                 {"image_id": image, "category_id": 1, "bbox": [x0, y0, x1 - x0, y1 - y0]}
-                | {"score": score}
+                | {"score": confidence}
             )
     truth.createIndex()
     coco = COCOeval(truth, truth.loadRes(found), "bbox")
@@ -373,34 +378,40 @@ def test_average_precision_agrees_with_pycocotools(capsys):
     coco.accumulate()
     expected = coco.eval["precision"][0, :, 0, 0, 2].mean()
     capsys.readouterr()
-    score = score_detector(
-        Recorded(detections for detections, _ in results), [picture for _, picture in results]
-    )
-    assert score.labels == 120
-    assert score.average_precision == pytest.approx(expected, abs=0.005)
+    measured = score(results, 0.5)
+    assert measured.labels == 120
+    assert measured.average_precision == pytest.approx(expected, abs=0.005)
 
 
 @pytest.mark.parametrize("target", [0.5, 0.8, 0.95])
 def test_the_threshold_is_the_lowest_that_reaches_the_precision(target):
     results = [made_result(seed) for seed in range(4)]
     threshold = operating_threshold(results, target)
+    assert score(results, threshold).precision >= target
+    scores = np.concatenate([detections.scores for detections, _ in results])
+    assert all(score(results, float(low)).precision < target for low in scores[scores < threshold])
 
-    def precision(at):
-        score = score_detector(
-            Recorded(detections for detections, _ in results),
-            [picture for _, picture in results],
-            threshold=at,
-        )
-        return score.precision
 
-    assert precision(threshold) >= target
-    lower = np.concatenate([detections.scores for detections, _ in results])
-    assert all(precision(float(score)) < target for score in lower[lower < threshold])
+@pytest.mark.slow
+def test_the_shipped_detector_finds_what_its_card_says_on_a_street_it_never_saw():
+    if not DATA.exists():
+        pytest.skip("the pictures of ../shared/data are not here")
+    shipped = DetectorTraining(**load_yaml(SHIPPED))
+    card = read_card(shipped.weights)
+    street = next(place for place in shipped.held_out if place.name == "munich_street")
+    detector = Detector.load(shipped.weights, sha256=card.sha256)
+    found = detect_all(detector, place_images(shipped, street))
+    measured = score(found, card.numbers["score_threshold"])
+    assert measured.labels == 370
+    assert measured.recall == pytest.approx(card.numbers["munich_street_recall"], abs=0.01)
+    assert measured.precision == pytest.approx(card.numbers["munich_street_precision"], abs=0.01)
+    assert card.numbers["munich_street_recall_at_precision_80"] >= 0.7
 
 
 def test_without_detections_the_threshold_is_one():
     picture = LabelledImage(
         np.zeros((8, 8, 3), np.uint8), np.float32([[0, 0, 4, 4]]), np.zeros(1, np.int32)
     )
-    score = score_detector(Recorded([Detections.empty()]), [picture])
-    assert (score.threshold, score.recall) == (1.0, 0.0)
+    found = [(Detections.empty(), picture)]
+    assert operating_threshold(found, 0.8) == 1.0
+    assert score(found, 1.0).recall == 0.0

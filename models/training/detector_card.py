@@ -7,39 +7,50 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 
 from configs.train_detector import DetectorTraining
 from models.checkpoints import sha256
 from models.detector import Detector
 from models.training.detector_score import (
-    DetectorScore,
-    LabelledImage,
+    Found,
+    detect_all,
+    operating_threshold,
     place_images,
     rendered_images,
-    score_detector,
+    score,
 )
 from models.yolo import build_network
 from transforms.functional.boxes import Detections
 from transforms.functional.matching import match_greedily
 
-LICENCE = "AGPL-3.0 (architecture), CC-BY-SA-4.0 (pictures)"
+LICENCE = "AGPL-3.0 (architecture), CC-BY-SA (pictures)"
 HALOS = (32, 64, 96, 128, 160, 192, 256)
 CORE = 128
 
 
 def write_card(config: DetectorTraining, steps: int) -> Path:
-    """Measure the exported weights and write their card beside them; return the card's path."""
+    """Measure the exported weights and write their card beside them; return the card's path.
+
+    `steps` is how far the training came.
+    """
     detector = Detector.load(config.weights)
-    checks = [list(place_images(config, place)) for place in config.validation]
+    places = {
+        place.name: detect_all(detector, place_images(config, place))
+        for place in config.validation + config.held_out
+    }
+    checks = [places[place.name] for place in config.validation]
     if config.validation_rendered is not None:
-        checks.append(list(rendered_images(config.validation_rendered)))
-    threshold = choose_threshold(detector, checks, config.target_precision)
-    halo = measure_halo(detector, [each for check in checks for each in check], threshold)
+        places["rendered"] = detect_all(detector, rendered_images(config.validation_rendered))
+        checks.append(places["rendered"])
+    threshold = max(operating_threshold(check, config.target_precision) for check in checks)
     numbers = {
         "score_threshold": round(threshold, 3),
         "cpu_seconds_per_mpix": measure_seconds(detector),
-        **measure_places(config, detector, threshold),
     }
+    for name, found in places.items():
+        numbers |= _numbers(name, found, threshold, config.target_precision)
+    halo = measure_halo(detector, [each for check in checks for each in check], threshold)
     network = build_network(config.architecture, len(config.names))
     facts = {
         "name": config.weights.stem,
@@ -60,54 +71,23 @@ def write_card(config: DetectorTraining, steps: int) -> Path:
     return card
 
 
-def choose_threshold(
-    detector: Detector, checks: Sequence[Sequence[LabelledImage]], precision: float
-) -> float:
-    """Return the lowest score at which every set of validation pictures reaches the precision."""
-    scores = [score_detector(detector, check, target_precision=precision) for check in checks]
-    return max(score.threshold for score in scores)
-
-
-def measure_places(
-    config: DetectorTraining, detector: Detector, threshold: float
-) -> dict[str, float]:
-    """Score the validation and held-out places: at the threshold, and at the target precision."""
-    numbers: dict[str, float] = {}
-    percent = round(100 * config.target_precision)
-    for place in (*config.validation, *config.held_out):
-        pictures = list(place_images(config, place))
-        numbers |= _named(
-            place.name,
-            score_detector(detector, pictures, threshold=threshold),
-            score_detector(detector, pictures, target_precision=config.target_precision),
-            percent,
-        )
-    if config.validation_rendered is not None:
-        pictures = list(rendered_images(config.validation_rendered))
-        numbers |= _named(
-            "rendered",
-            score_detector(detector, pictures, threshold=threshold),
-            score_detector(detector, pictures, target_precision=config.target_precision),
-            percent,
-        )
-    return numbers
-
-
-def measure_halo(detector: Detector, pictures: Sequence[LabelledImage], threshold: float) -> int:
+def measure_halo(detector: Detector, found: Sequence[Found], threshold: float) -> int:
     """Return the smallest halo in pixels at which tiles find what the whole picture finds.
 
-    Cores of 128 px are cut from the middle of each picture with growing halos, origins on the
-    stride grid. A halo is enough when at most 1 % of the boxes above the threshold, with their
-    centre in a core, have no counterpart of IoU 0.5 in the other.
+    A core of 128 px is cut from the middle of each picture with growing halos, on the stride grid.
+    A halo is enough when at most 1 % of the boxes above the threshold, with their centre in a core,
+    have no counterpart of IoU 0.5 in the other; the largest is returned where none is.
     """
     for halo in HALOS:
         changed = total = 0
-        for picture in pictures:
-            whole, tile = _core_detections(detector, picture.image, halo)
-            whole, tile = (each.select(each.scores >= threshold) for each in (whole, tile))
-            matches = match_greedily(whole, tile.xyxy, tile.classes, iou=0.5)
-            changed += len(whole) + len(tile) - 2 * int((matches >= 0).sum())
-            total += len(whole) + len(tile)
+        for detections, picture in found:
+            corner, tile = _tile(picture.image, halo)
+            origin = _core_origin(picture.image)
+            inside = detector(tile[None])[0].shift(*corner)
+            whole, part = (_core(each, origin, threshold) for each in (detections, inside))
+            matches = match_greedily(whole, part.xyxy, part.classes, iou=0.5)
+            changed += len(whole) + len(part) - 2 * int((matches >= 0).sum())
+            total += len(whole) + len(part)
         if changed <= 0.01 * total:
             return halo
     return HALOS[-1]
@@ -124,32 +104,35 @@ def measure_seconds(detector: Detector, side: int = 640) -> float:
     return round(float(np.median(seconds)) / (side * side / 1e6), 3)
 
 
-def _core_detections(
-    detector: Detector, image: np.ndarray, halo: int
-) -> tuple[Detections, Detections]:
-    """Detections whose centre lies in the middle core: of the whole picture, and of core + halo."""
-    top, left = ((side - CORE) // 2 // 32 * 32 for side in image.shape[:2])
-    y0, x0 = max(0, top - halo), max(0, left - halo)
-    window = image[y0 : top + CORE + halo, x0 : left + CORE + halo]
-    found = (
-        detector(image[None])[0],
-        detector(np.ascontiguousarray(window)[None])[0].shift(x0, y0),
-    )
-    low, high = np.array([left, top]), np.array([left + CORE, top + CORE])
-    whole, tile = (
-        each.select(np.flatnonzero(((each.centres >= low) & (each.centres < high)).all(axis=1)))
-        for each in found
-    )
-    return whole, tile
+def _core_origin(image: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Where the middle core begins, x and y, on the stride grid."""
+    return np.array([max(0, side - CORE) // 2 // 32 * 32 for side in image.shape[1::-1]])
 
 
-def _named(
-    name: str, fixed: DetectorScore, matched: DetectorScore, percent: int
+def _tile(image: NDArray[np.uint8], halo: int) -> tuple[tuple[int, int], NDArray[np.uint8]]:
+    """Cut the middle core and its halo; return the tile's origin x, y, and its pixels."""
+    x, y = _core_origin(image)
+    left, top = max(0, x - halo), max(0, y - halo)
+    tile = image[top : y + CORE + halo, left : x + CORE + halo]
+    return (left, top), np.ascontiguousarray(tile)
+
+
+def _core(detections: Detections, origin: NDArray[np.int64], threshold: float) -> Detections:
+    """Detections above the threshold whose centre lies in the core."""
+    offset = detections.centres - origin
+    inside = ((offset >= 0) & (offset < CORE)).all(axis=1)
+    return detections.select(np.flatnonzero(inside & (detections.scores >= threshold)))
+
+
+def _numbers(
+    name: str, found: Sequence[Found], threshold: float, precision: float
 ) -> dict[str, float]:
+    fixed = score(found, threshold)
+    matched = score(found, operating_threshold(found, precision))
     return {
         f"{name}_recall": round(fixed.recall, 3),
         f"{name}_precision": round(fixed.precision, 3),
-        f"{name}_recall_at_precision_{percent}": round(matched.recall, 3),
+        f"{name}_recall_at_precision_{round(100 * precision)}": round(matched.recall, 3),
         f"{name}_ap50": round(fixed.average_precision, 3),
     }
 
@@ -165,16 +148,18 @@ def _prose(config: DetectorTraining, steps: int) -> str:
         default_flow_style=None,
         width=92,
     )
+    length = str(steps) if steps == config.steps else f"the first {steps} of {config.steps}"
     recipe = "".join(f"    {line}\n" for line in settings.splitlines())
     return f"""# {config.weights.stem}
 
-Finds vehicles ({", ".join(config.names)}) in aerial RGB pictures seen from above, at 11-16 cm per
-pixel, and with less certainty at 6-9 cm. Horizontal boxes, scores in [0, 1]. Trained from random
-weights on sharp pictures: it has never seen blur, so that it can judge what deblurring gives back.
+Finds vehicles in aerial RGB pictures seen from above, at 11-16 cm per pixel, and with less
+certainty at 6-9 cm. Classes: {", ".join(config.names)}. Horizontal boxes, scores in [0, 1]. Trained
+from random weights on sharp pictures: it has never seen blur, so that it can judge what deblurring
+gives back.
 
 ## Recipe
 
-`aerial-deblur train` with seed {config.seed}: {steps} steps of {config.batch} crops of
+`aerial-deblur train` with seed {config.seed}: {length} steps of {config.batch} crops of
 {config.crop} px, the loss of Ultralytics ({config.architecture}), AdamW
 ({config.learning_rate}, one cosine), averaged weights ({config.average}), float16 file.
 PyTorch {torch.__version__}. Real crops are turned and mirrored with boxes kept tight; rows of

@@ -205,7 +205,10 @@ class VehicleCrops:
         self.config = config
         classes = [config.names.index(config.class_map[name]) for name in config.label_names]
         self.sets: list[tuple[PictureSet | RenderedSet, list[LabelledPicture]]] = [
-            (section, load_pictures(config.data, section, classes, config.held_out))
+            (
+                section,
+                load_pictures(config.data, section, classes, config.validation + config.held_out),
+            )
             for section in config.pictures
         ]
         if config.rendered is not None:
@@ -311,9 +314,9 @@ class VehicleCrops:
 def load_pictures(
     root: Path, section: PictureSet, classes: Sequence[int], held_out: Sequence[ScoredPlace]
 ) -> list[LabelledPicture]:
-    """Load the pictures of a set; a picture that is held out must not be among them.
+    """Load the pictures of a set; none of the places held out of training may be among them.
 
-    Raises FileNotFoundError where a glob finds no picture, ValueError for a held-out picture.
+    Raises FileNotFoundError where a glob finds no picture, ValueError for a held-out one.
     """
     forbidden = {
         path for place in held_out for pattern in place.globs for path in root.glob(pattern)

@@ -21,7 +21,7 @@ from configs.train_detector import DetectorTraining
 from models.detector import Detector
 from models.training.detector_card import write_card
 from models.training.detector_data import Crop, VehicleCrops
-from models.training.detector_score import place_images, score_detector
+from models.training.detector_score import detect_all, operating_threshold, place_images, score
 from models.yolo import build_network, save_network
 
 LOSS_GAINS = {"box": 7.5, "cls": 0.5, "dfl": 1.5}  # Ultralytics' defaults
@@ -128,19 +128,15 @@ class DetectorRun:
 
     def _validate(self) -> dict[str, float]:
         """Average precision and recall of the averaged weights on the validation pictures."""
+        weights = self.config.output / "average.safetensors"
+        self.export(weights)
+        detector = Detector.load(weights, device=self.config.device)
         scores: dict[str, float] = {}
-        if self.config.validation:
-            weights = self.config.output / "average.safetensors"
-            self.export(weights)
-            detector = Detector.load(weights, device=self.config.device)
-            for place in self.config.validation:
-                score = score_detector(
-                    detector,
-                    place_images(self.config, place),
-                    target_precision=self.config.target_precision,
-                )
-                scores[f"{place.name}_ap50"] = round(score.average_precision, 4)
-                scores[f"{place.name}_recall"] = round(score.recall, 4)
+        for place in self.config.validation:
+            found = detect_all(detector, place_images(self.config, place))
+            reached = score(found, operating_threshold(found, self.config.target_precision))
+            scores[f"{place.name}_ap50"] = round(reached.average_precision, 4)
+            scores[f"{place.name}_recall"] = round(reached.recall, 4)
         return scores
 
     def _update_average(self) -> None:

@@ -28,6 +28,9 @@ class LabelledImage:
     classes: NDArray[np.int32]
 
 
+Found = tuple[Detections, LabelledImage]
+
+
 @dataclass(frozen=True)
 class DetectorScore:
     """All classes together, IoU 0.5; precision and recall at `threshold`."""
@@ -39,21 +42,13 @@ class DetectorScore:
     average_precision: float
 
 
-def score_detector(
-    detector: Detector,
-    pictures: Iterable[LabelledImage],
-    *,
-    target_precision: float = 0.8,
-    threshold: float | None = None,
-) -> DetectorScore:
-    """Run a detector over whole pictures and compare with their labels.
+def detect_all(detector: Detector, pictures: Iterable[LabelledImage]) -> list[Found]:
+    """Run a detector over whole pictures, one by one."""
+    return [(detector(picture.image[None])[0], picture) for picture in pictures]
 
-    Without a `threshold` the lowest one is taken at which precision reaches `target_precision`;
-    where none does, it is 1 and recall 0.
-    """
-    found = [(detector(picture.image[None])[0], picture) for picture in pictures]
-    if threshold is None:
-        threshold = operating_threshold(found, target_precision)
+
+def score(found: Sequence[Found], threshold: float) -> DetectorScore:
+    """Compare the detections of pictures with their labels, at a score threshold."""
     counts = sum(
         (_count(detections, picture, threshold) for detections, picture in found),
         start=DetectionCounts(),
@@ -63,9 +58,7 @@ def score_detector(
     )
 
 
-def operating_threshold(
-    found: Sequence[tuple[Detections, LabelledImage]], target_precision: float
-) -> float:
+def operating_threshold(found: Sequence[Found], target_precision: float) -> float:
     """Return the lowest score threshold at which the precision of all pictures reaches the target.
 
     It is 1 where no threshold does.
