@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -81,6 +82,17 @@ def test_batch_of_n_equals_n_batches_of_one(weights, images):
     alone = [detector(images[index : index + 1])[0] for index in range(len(images))]
     assert sum(map(len, together)) > 30
     assert all(same(a, b) for a, b in zip(together, alone, strict=True))
+
+
+def test_threads_that_share_a_detector_do_not_disturb_each_other(weights, images):
+    """The network's head keeps the grid of the last shape it saw."""
+    detector = Detector.load(weights)
+    tiles = [images, images[:, :64], images[:, :32, :32]] * 4
+    alone = [detector(tile) for tile in tiles]
+    with ThreadPoolExecutor(4) as threads:
+        shared = list(threads.map(detector, tiles))
+    for ours, theirs in zip(alone, shared, strict=True):
+        assert all(same(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 def test_scores_fall_and_boxes_lie_inside(weights, images):

@@ -15,17 +15,14 @@ from configs.load import load_yaml
 from configs.train_detector import DetectorTraining, PictureSet
 from models.checkpoints import read_card
 from models.detector import Detector
+from models.training.detector_crops import VehicleCrops, recolour, similarity, warp
 from models.training.detector_data import (
     LabelledPicture,
-    VehicleCrops,
     find_pictures,
     horizontal_boxes,
     read_labels,
-    recolour,
-    similarity,
     vehicles_from_boxes,
     vehicles_from_corners,
-    warp,
 )
 from models.training.detector_loop import (
     CHECKPOINT,

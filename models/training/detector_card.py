@@ -172,7 +172,8 @@ blurs.
 IoU 0.5, all vehicles as one class, whole pictures. `score_threshold` is the lowest score at which
 each validation set reaches precision {config.target_precision}; `recall` and `precision` are taken
 there, `recall_at_precision` where the place itself reaches that precision, `ap50` needs no
-threshold. The places {held_out} decided nothing and were never trained on.
+threshold. The places {held_out} chose no setting, threshold or checkpoint
+and were never trained on.
 `halo_px` is the margin at which tiles find what the whole picture finds, but for 1 % of the boxes.
 
 {places}

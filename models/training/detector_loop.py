@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from configs.train_detector import DetectorTraining
 from models.detector import Detector
 from models.training.detector_card import write_card
-from models.training.detector_data import Crop, VehicleCrops
+from models.training.detector_crops import Crop, VehicleCrops
 from models.training.detector_score import detect_all, operating_threshold, place_images, score
 from models.yolo import build_network, save_network
 
