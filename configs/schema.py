@@ -93,8 +93,8 @@ class DeblurConfig(Section):
 class DetectConfig(Section):
     """The detector, and the operating point that all arms share.
 
-    `score_threshold` is the operating point; `score_floor` is where detections start to exist (for
-    average precision). `trust` allows an unpinned pickle (`.pt`): it can run code.
+    `score_threshold` is the operating point (the default is that of the shipped detector, from its
+    card); `score_floor` is where detections start to exist (for average precision). `trust` allows an unpinned pickle (`.pt`): it can run code.
     """
 
     weights: str = "vehicles_yolo"
@@ -102,7 +102,7 @@ class DetectConfig(Section):
     trust: bool = False
     names: tuple[str, ...] | None = None
     device: str = "cpu"
-    score_threshold: Fraction = 0.25
+    score_threshold: Fraction = 0.332
     score_floor: Fraction = 0.01
     nms_iou: Fraction = 0.5
     max_detections: Annotated[int, Field(ge=1)] = 1000
