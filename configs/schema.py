@@ -94,7 +94,8 @@ class DetectConfig(Section):
     """The detector, and the operating point that all arms share.
 
     `score_threshold` is the operating point (the default is that of the shipped detector, from its
-    card); `score_floor` is where detections start to exist (for average precision). `trust` allows an unpinned pickle (`.pt`): it can run code.
+    card); `score_floor` is where detections start to exist, for average precision. `trust` allows
+    an unpinned pickle (`.pt`): it can run code.
     """
 
     weights: str = "vehicles_yolo"
