@@ -9,8 +9,10 @@ import yaml
 from configs.train_deblurrer import DeblurrerTraining
 from models.checkpoints import load_generator, save_generator, sha256
 from models.deblurgan_v2 import Generator, parameter_count
+from models.deblurrer import Deblurrer
 from models.training.deblur_data import load_pictures
 from models.training.deblur_score import measure_halo, score_pictures
+from models.training.speed import measure_cpu_seconds
 from transforms.functional.camera import Image
 
 _LICENCE = "CC-BY-SA-4.0"
@@ -30,7 +32,8 @@ def export_deblurrer(config: DeblurrerTraining, generator: Generator) -> Path:
     written, _ = load_generator(weights)
     halo = measure_halo(written, _largest_square(pictures))
     save_generator(weights, written, halo_px=halo)
-    _write_card(config, weights, written, halo, score_pictures(written, pictures))
+    seconds = {"cpu_seconds_per_mpix": measure_cpu_seconds(Deblurrer.load(weights))}
+    _write_card(config, weights, written, halo, score_pictures(written, pictures) | seconds)
     return weights
 
 
@@ -94,7 +97,8 @@ Blur model (lengths in px; motion and noise in linear light, then JPEG):
 angles plus slight sensor noise (0.002 at 18 % grey), on the middle 512 px of pictures of places
 that training never saw: {tests}. `gain_7_to_15px_db` is the mean of 7, 11 and
 15 px; `sharp_psnr_db` compares sharp pictures with what the network makes of them; `halo_px` is the
-margin at which a tile differs from the whole picture by at most half a grey level.
+margin at which a tile differs from the whole picture by at most half a grey level;
+`cpu_seconds_per_mpix` is processor time on one thread.
 
 The blur is synthetic: on real blur expect less. Motion beyond about 20 px, rotation, and blur that
 varies within a tile are beyond this network.

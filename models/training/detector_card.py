@@ -1,6 +1,5 @@
 """The detector's model card: what the weights are, and what was measured with the written file."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from models.training.detector_score import (
     rendered_images,
     score,
 )
+from models.training.speed import measure_cpu_seconds
 from models.yolo import build_network
 from transforms.functional.boxes import Detections
 from transforms.functional.matching import match_greedily
@@ -46,7 +46,7 @@ def write_card(config: DetectorTraining, steps: int) -> Path:
     threshold = max(operating_threshold(check, config.target_precision) for check in checks)
     numbers = {
         "score_threshold": round(threshold, 3),
-        "cpu_seconds_per_mpix": measure_seconds(detector),
+        "cpu_seconds_per_mpix": measure_cpu_seconds(detector),
     }
     for name, found in places.items():
         numbers |= _numbers(name, found, threshold, config.target_precision)
@@ -91,17 +91,6 @@ def measure_halo(detector: Detector, found: Sequence[Found], threshold: float) -
         if changed <= 0.01 * total:
             return halo
     return HALOS[-1]
-
-
-def measure_seconds(detector: Detector, side: int = 640) -> float:
-    """Return the processor seconds that a megapixel takes on one core, the median of five runs."""
-    image = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
-    seconds = []
-    for _ in range(5):
-        start = time.process_time()
-        detector(image)
-        seconds.append(time.process_time() - start)
-    return round(float(np.median(seconds)) / (side * side / 1e6), 3)
 
 
 def _core_origin(image: NDArray[np.uint8]) -> NDArray[np.int64]:
