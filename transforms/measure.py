@@ -1,6 +1,6 @@
 """Measure: what each arm of a tile is worth, as sums over what its core owns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -11,13 +11,15 @@ from configs.schema import DetectConfig, MeasureConfig
 from transforms.functional.boxes import Detections
 from transforms.functional.gain import DetectionCounts, count_detections
 from transforms.functional.matching import match_greedily
-from transforms.functional.quality import measure_quality
+from transforms.functional.quality import Quality, measure_quality
 from transforms.functional.windows import Rectangle
 from transforms.inference import map_pending
 from transforms.records import (
+    Arm,
     ArmRow,
     Changes,
     DetectedTile,
+    Image,
     Labels,
     Settled,
     Tile,
@@ -60,18 +62,16 @@ def measure_tile(detected: DetectedTile, ruler: Ruler) -> TileRow:
     core = tile.window.core
     owned = core.within(tile.window.read)
     targets = tile.labels or _pseudo_labels(detected, ruler)
+    images = detected.deblurred.images
+    quality = _measure_distinct(images, tile, owned)
     arms = tuple(
         ArmRow(
             arm=arm,
-            quality=None
-            if tile.reference is None
-            else measure_quality(image, tile.reference, tile.valid, owned),
-            counts={}
-            if targets is None
-            else _count(detected.detections[arm], targets, tile, ruler),
-            detections=_own(detected.detections[arm], tile),
+            quality=quality[arm],
+            counts={} if targets is None else _count(found, targets, tile, ruler),
+            detections=_own(found, tile),
         )
-        for arm, image in detected.deblurred.images.items()
+        for arm, found in ((arm, detected.detections[arm]) for arm in images)
     )
     return TileRow(
         window=tile.window,
@@ -102,6 +102,21 @@ class _MeasureBatch(beam.DoFn):
     def process(self, batch: list[DetectedTile | Settled]) -> list[Settled]:
         with self._stopwatch.running():
             return measure_tiles(batch, self._ruler)
+
+
+def _measure_distinct(
+    images: Mapping[Arm, Image], tile: Tile, owned: tuple[slice, slice]
+) -> dict[Arm, Quality | None]:
+    """Return the quality of every arm; arms with equal pixels are measured once."""
+    if tile.reference is None:
+        return dict.fromkeys(images)
+    keys = {arm: image.tobytes() for arm, image in images.items()}
+    distinct = {key: images[arm] for arm, key in keys.items()}
+    measured = {
+        key: measure_quality(image, tile.reference, tile.valid, owned)
+        for key, image in distinct.items()
+    }
+    return {arm: measured[key] for arm, key in keys.items()}
 
 
 def _pseudo_labels(detected: DetectedTile, ruler: Ruler) -> Labels | None:
