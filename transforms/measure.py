@@ -61,24 +61,20 @@ def measure_tile(detected: DetectedTile, ruler: Ruler) -> TileRow:
     tile = detected.deblurred.tile
     core = tile.window.core
     owned = core.within(tile.window.read)
-    targets = tile.labels or _pseudo_labels(detected, ruler)
+    targets = _pseudo_labels(detected, ruler) if tile.labels is None else tile.labels
     images = detected.deblurred.images
     quality = _measure_distinct(images, tile, owned)
-    arms = tuple(
-        ArmRow(
-            arm=arm,
-            quality=quality[arm],
-            counts={} if targets is None else _count(found, targets, tile, ruler),
-            detections=_own(found, tile),
-        )
-        for arm, found in ((arm, detected.detections[arm]) for arm in images)
-    )
+    arms = []
+    for arm in images:
+        found = detected.detections[arm]
+        counts = {} if targets is None else _count(found, targets, tile, ruler)
+        arms.append(ArmRow(arm, quality[arm], counts, _own(found, tile)))
     return TileRow(
         window=tile.window,
         status="measured",
         truth=truth_of(tile.labels, tile.reference),
         valid_pixels=int(tile.valid[owned].sum()),
-        arms=arms,
+        arms=tuple(arms),
         changes=_count_changes(detected, ruler),
     )
 

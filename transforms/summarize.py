@@ -187,7 +187,7 @@ def _describe_gain(table: _Rows, arms: Mapping[Arm, ArmSums]) -> None:
     prefix = _prefix(table.truth)
     totals = {arm: sums.total for arm, sums in arms.items()}
     before = totals["before"]
-    for arm in GAIN_ARMS:
+    for arm in [arm for arm in GAIN_ARMS if arm in totals]:
         gained = totals[arm].recall - before.recall
         table.add(arm, f"{prefix}recall_gain", gained, before.labels)
         if "reference" in totals:
