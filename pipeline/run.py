@@ -20,10 +20,14 @@ from pipeline.manifest import Counts, ExitCode
 from pipeline.planning import Plan, describe, plan_run
 from pipeline.progress import run_with_progress
 from pipeline.verdict import results_table, verdict
+from pipeline.worker_log import workers_log_to
 from transforms.parquet import list_parts, read_rows
 from transforms.records import Rejected, SummaryRow, TileRow
 from transforms.stopwatch import NAMESPACE
 from transforms.tables import REJECTED, SUMMARY, TILES
+
+WORKER_LOG = "_workers.log"
+"""In the output folder: what Beam and its worker processes logged."""
 
 
 def run(config: RunConfig, beam_flags: Sequence[str] = (), *, force: bool = False) -> int:
@@ -79,8 +83,13 @@ def _run(plan: Plan, options: PipelineOptions, console: Console) -> int:
         result.wait_until_finish()
         return result
 
-    opened = len(plan.windows)
-    result = run_with_progress(submit, planned=plan.planned, opened=opened, console=console)
+    with workers_log_to(config.output / WORKER_LOG) as terminal:
+        result = run_with_progress(
+            submit,
+            planned=plan.planned,
+            opened=len(plan.windows),
+            console=Console(file=terminal),
+        )
     counts = _count_settled(plan)
     exit_code = _judge_rejects(counts, config.max_rejected, console)
     summary = [SummaryRow(**row) for row in read_rows(config.output, SUMMARY)]
