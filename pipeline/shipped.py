@@ -1,19 +1,30 @@
 """What is shipped: the small weights and what is known about them."""
 
+from rich.console import Group
 from rich.table import Table
 
-from models.checkpoints import read_card, shipped_weights
+from models.checkpoints import ModelCard, read_card, shipped_weights
 
 
-def describe_models() -> Table:
-    """Return a table of the shipped weights: size, digest, licence and measured numbers."""
-    table = Table(title="Shipped weights", title_justify="left")
-    for column in ("name", "task", "architecture", "size", "SHA-256", "licence", "numbers"):
-        table.add_column(column, overflow="fold")
-    for name, path in sorted(shipped_weights().items()):
-        card = read_card(path)
-        numbers = "\n".join(f"{key}: {value}" for key, value in card.numbers.items())
-        size = f"{card.size_bytes / 1e6:.1f} MB"
-        facts = (card.task, card.architecture, size, card.sha256, card.licence)
-        table.add_row(name, *facts, numbers)
+def describe_models() -> Group:
+    """Return a table for each of the shipped weights, from its model card."""
+    paths = shipped_weights().values()
+    return Group(*(_describe(read_card(path)) for path in paths))
+
+
+def _describe(card: ModelCard) -> Table:
+    table = Table(title=card.name, title_justify="left", show_header=False)
+    facts = {
+        "task": card.task,
+        "architecture": card.architecture,
+        "parameters": f"{card.parameters:,}",
+        "size": f"{card.size_bytes / 1e6:.1f} MB",
+        "SHA-256": card.sha256,
+        "licence": card.licence,
+        "halo": "not measured" if card.halo_px is None else f"{card.halo_px} px",
+        "trained on": "\n".join(card.data),
+        **{key.replace("_", " "): f"{value:g}" for key, value in card.numbers.items()},
+    }
+    for fact, value in facts.items():
+        table.add_row(fact, value)
     return table
