@@ -1,5 +1,6 @@
 """Everything that is known before a pixel is read, checked so that no worker starts in vain."""
 
+import hashlib
 import math
 import os
 from dataclasses import dataclass
@@ -145,6 +146,17 @@ def _facts(plan: Plan) -> list[tuple[str, str]]:
 
 def _find_weights(config: DeblurConfig | DetectConfig) -> Weights:
     path = resolve_weights(config.weights)
-    shipped = config.weights in shipped_weights()
-    numbers = read_card(path).numbers if shipped else {}
-    return Weights(config.weights, path, sha256(path), numbers.get("cpu_seconds_per_mpix"))
+    digest = sha256(path) if path.is_file() else _folder_digest(path)
+    if config.weights not in shipped_weights():
+        return Weights(config.weights, path, digest, seconds_per_mpix=None)
+    card = read_card(path)
+    if digest != card.sha256:
+        raise ValueError(f"{path} is not the file of its card: got {digest}, wanted {card.sha256}")
+    return Weights(config.weights, path, digest, card.numbers.get("cpu_seconds_per_mpix"))
+
+
+def _folder_digest(folder: Path) -> str:
+    """Return one SHA-256 over the files of an exported model, such as OpenVINO's."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    known = "".join(f"{path.relative_to(folder)} {sha256(path)}\n" for path in files)
+    return hashlib.sha256(known.encode()).hexdigest()

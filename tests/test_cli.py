@@ -123,3 +123,9 @@ def test_training_needs_a_kind(tmp_path):
     path.write_text("kind: poem\n")
     with pytest.raises(ValueError, match="kind must be 'deblurrer' or 'detector', got 'poem'"):
         train(str(path), [])
+
+
+def test_shipped_weights_must_be_those_of_their_card(config, monkeypatch, capsys):
+    monkeypatch.setattr("pipeline.planning.sha256", lambda path: "0" * 64)
+    assert main(["run", str(config)]) == 2
+    assert "is not the file of its card" in capsys.readouterr().err
