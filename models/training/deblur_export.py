@@ -15,7 +15,7 @@ from models.training.deblur_score import measure_halo, score_pictures
 from models.training.speed import measure_cpu_seconds
 from transforms.functional.camera import Image
 
-_LICENCE = "CC-BY-SA-4.0"
+_LICENCE = "CC-BY-SA (that of the pictures)"
 _HALO_SIDE = 1024
 
 
