@@ -72,14 +72,14 @@ def _describe_place(place: Place) -> str:
         f"\n## {place.title}\n",
         f"{place.labels:.0f} labelled vehicles, score threshold {place.threshold:g}, IoU 0.5. "
         f"Deblurrer and detector: {_weights(place)}.\n",
-        "| blur px | arm | recall | precision | AP50 | recall at precision 0.8 | PSNR | SSIM |",
+        "| blur | arm | recall | precision | AP50 | recall at precision 0.8 | PSNR | SSIM |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for length in place.lengths:
         arms = ["before", "null", "after"]
         for arm in ["reference", *arms] if length == place.lengths[0] else arms:
             shown = "0" if arm == "reference" else f"{length:g}"
-            rows.append(f"| {shown} | {arm} | {_cells(place, length, arm)} |")
+            rows.append(f"| {shown} px | {arm} | {_cells(place, length, arm)} |")
     return "\n".join(rows)
 
 
