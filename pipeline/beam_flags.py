@@ -7,6 +7,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentP
 
 from configs.schema import EngineConfig
 
+LOCAL_RUNNER = "FnApiRunner"
 LOSSY_MODE = "multi_threading"
 
 
@@ -22,7 +23,7 @@ def beam_options(engine: EngineConfig, flags: Sequence[str]) -> PipelineOptions:
     if known.runner in ("DirectRunner", "SwitchingDirectRunner"):
         raise ValueError(
             f"--runner={known.runner} picks an engine by what it can download; "
-            "use --runner=FnApiRunner (the default) or name the engine you want"
+            f"use --runner={LOCAL_RUNNER} (the default) or name the engine you want"
         )
     if known.direct_running_mode == LOSSY_MODE:
         raise ValueError(
@@ -31,7 +32,7 @@ def beam_options(engine: EngineConfig, flags: Sequence[str]) -> PipelineOptions:
         )
     mode = "in_memory" if engine.workers == 1 else "multi_processing"
     ours = [
-        "--runner=FnApiRunner",
+        f"--runner={LOCAL_RUNNER}",
         f"--direct_running_mode={mode}",
         f"--direct_num_workers={engine.workers}",
     ]

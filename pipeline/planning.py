@@ -96,12 +96,12 @@ class Plan:
         return self.read_pixels / 1e6 * (deblur + arms * detect) / workers
 
 
-def plan_run(config: RunConfig) -> Plan:
+def plan_run(config: RunConfig, *, local: bool = True) -> Plan:
     """Check a configuration against the world and plan it.
 
-    Opens the header of every scene and loads both networks once, on the CPU. Raises ValueError or
-    OSError, naming what was wanted, if anything that concerns the whole run is wrong; a scene that
-    cannot be opened is not that: it is a reject.
+    Opens the header of every scene and loads both networks once: on their devices if the workers
+    are `local`, else on the CPU. Raises ValueError or OSError, naming what was wanted, if anything
+    that concerns the whole run is wrong; a scene that cannot be opened is not that: it is a reject.
     """
     if not config.input.scenes:
         raise ValueError("a run needs scenes: give input.scenes in the config, or --input GLOB")
@@ -110,11 +110,21 @@ def plan_run(config: RunConfig) -> Plan:
     scenes, rejected = plan_scenes(config)
     deblurrer = _find_weights(config.deblur)
     detector = _find_weights(config.detect)
-    load_deblurrer(config.deblur.model_copy(update={"device": "cpu", "dtype": "float32"}))
-    names = load_detector(config.detect.model_copy(update={"device": "cpu"})).names
+    names = _load_networks(config, local=local)
     labels = open_labels(config.input, names)
     stray = labels.outside(scenes) if labels else 0
     return Plan(config, tuple(scenes), tuple(rejected), names, stray, deblurrer, detector)
+
+
+def _load_networks(config: RunConfig, *, local: bool) -> tuple[str, ...]:
+    """Load both networks as a worker will, and return the detector's class names."""
+    elsewhere: dict[str, str] = {} if local else {"device": "cpu"}
+    precision = {} if local else {"dtype": "float32"}
+    try:
+        load_deblurrer(config.deblur.model_copy(update=elsewhere | precision))
+        return load_detector(config.detect.model_copy(update=elsewhere)).names
+    except RuntimeError as error:  # a promised GPU that is not there
+        raise ValueError(str(error)) from error
 
 
 def describe(plan: Plan) -> Group:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult
 from rich.console import Console
 
 from configs.load import validate
 from configs.schema import RunConfig
 from pipeline import manifest
-from pipeline.beam_flags import beam_options
+from pipeline.beam_flags import LOCAL_RUNNER, beam_options
 from pipeline.detection_gain import DetectionGain
 from pipeline.direct import Networks, settle_windows
 from pipeline.manifest import Counts, ExitCode
@@ -37,7 +37,7 @@ def run(config: RunConfig, beam_flags: Sequence[str] = (), *, force: bool = Fals
     """
     console = Console(stderr=True)
     options = beam_options(config.engine, beam_flags)
-    plan = plan_run(config)
+    plan = plan_run(config, local=options.view_as(StandardOptions).runner == LOCAL_RUNNER)
     console.print(describe(plan))
     if manifest.check_output(config.output, plan.run_id, force=force) == "done":
         console.print(f"{config.output} already holds this run: nothing to do")

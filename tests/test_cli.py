@@ -53,6 +53,8 @@ def test_no_command_is_an_error(capsys):
         (["--set", "deblur.weights=missing.pt"], "weights must be a file or one of"),
         (["--set", "deblur.sha256=" + "f" * 64], "differs: got"),
         (["--set", "detect.sha256=" + "f" * 64], "differs"),
+        (["--set", "deblur.device=cuda:7"], "promised device='cuda:7'"),
+        (["--set", "detect.device=cuda:7"], "cuda:7"),
         (["--set", "report.crs=EPSG:1"], "EPSG:1"),
         (["--set", "detect.score_floor=0.9"], "score_floor must not exceed"),
         (["--set", "read.bands=[1, 2]"], "one or three"),
