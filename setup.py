@@ -34,6 +34,7 @@ setup(
         "safetensors>=0.4",
         "shapely>=2.0",
         "torch>=2.5",
+        "torchvision>=0.20",
         "ultralytics>=8.3.100",
     ],
     extras_require={
