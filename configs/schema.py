@@ -62,12 +62,13 @@ class BlurConfig(Section):
 class ReadConfig(Section):
     """How scenes are cut into windows and rendered to 8-bit RGB.
 
-    `core` and `halo` in pixels, multiples of 32. `bands` are one or three band numbers from 1;
+    `core` and `halo` in pixels, multiples of 32; the default halo is what the shipped deblurrer's
+    card asks for. `bands` are one or three band numbers from 1;
     without them red, green, blue by colour interpretation, else the first three, else grey.
     """
 
-    core: Annotated[int, Field(ge=64, le=8192, multiple_of=STRIDE)] = 512
-    halo: Annotated[int, Field(ge=0, le=1024, multiple_of=STRIDE)] = 64
+    core: Annotated[int, Field(ge=64, le=8192, multiple_of=STRIDE)] = 1024
+    halo: Annotated[int, Field(ge=0, le=1024, multiple_of=STRIDE)] = 128
     bands: tuple[int, ...] | None = None
     stretch: Stretch | None = None
     blur: BlurConfig = BlurConfig()
