@@ -32,6 +32,7 @@ class Place:
 
     title: str
     lengths: tuple[float, ...]
+    angles: int
     threshold: float
     numbers: Numbers
     manifest: manifest.Manifest
@@ -42,22 +43,32 @@ class Place:
 
     @property
     def labels(self) -> float:
-        """Return the labels of the place, counted once."""
-        return self.numbers[f"blur_length={self.lengths[0]:g}", "before", "recall"]["n"]
+        """Return the labels of the place, each counted once and not once per angle."""
+        counted = self.numbers[f"blur_length={self.lengths[0]:g}", "before", "recall"]["n"]
+        return counted / self.angles
 
 
-def evaluate(name: str) -> Place:
-    """Run one place, unless that is done, and read its summary."""
-    config = validate(RunConfig, load_yaml(find_config(name)), source=name)
-    code = run(config)
+def evaluate(name: str) -> None:
+    """Run one place, unless that is done."""
+    code = run(_load(name))
     if code not in (ExitCode.OK, ExitCode.NOTHING_TO_DO):
         raise RuntimeError(f"the run of {name} ended with exit code {code}")
+
+
+def read_place(name: str) -> Place:
+    """Read the summary of a finished run."""
+    config = _load(name)
     numbers = {
         (row["stratum"], row["arm"], row["metric"]): row
         for row in read_rows(config.output, SUMMARY)
     }
-    lengths, threshold = config.read.blur.lengths, config.detect.score_threshold
-    return Place(PLACES[name], lengths, threshold, numbers, manifest.read(config.output))
+    blur, done = config.read.blur, manifest.read(config.output)
+    threshold = config.detect.score_threshold
+    return Place(PLACES[name], blur.lengths, len(blur.angles), threshold, numbers, done)
+
+
+def _load(name: str) -> RunConfig:
+    return validate(RunConfig, load_yaml(find_config(name)), source=name)
 
 
 def describe(places: Iterable[Place]) -> str:
@@ -70,7 +81,8 @@ def describe(places: Iterable[Place]) -> str:
 def _describe_place(place: Place) -> str:
     rows = [
         f"\n## {place.title}\n",
-        f"{place.labels:.0f} labelled vehicles, score threshold {place.threshold:g}, IoU 0.5. "
+        f"{place.labels:.0f} labelled vehicles under each of {place.angles} angles, score "
+        f"threshold {place.threshold:g}, IoU 0.5. "
         f"Deblurrer and detector: {_weights(place)}.\n",
         "| blur | arm | recall | precision | AP50 | recall at precision 0.8 | PSNR | SSIM |",
         "|---|---|---|---|---|---|---|---|",
@@ -143,8 +155,9 @@ suggest. And the blur is synthetic: real blur varies over the picture.
 
 def main() -> None:
     """Run both places and write the results."""
-    places = [evaluate(name) for name in PLACES]
-    RESULTS.write_text(describe(places), encoding="utf-8")
+    for name in PLACES:
+        evaluate(name)
+    RESULTS.write_text(describe([read_place(name) for name in PLACES]), encoding="utf-8")
     print(f"wrote {RESULTS}")
 
 

@@ -4,7 +4,7 @@
     python examples/before_after.py out/demo/run docs/images/demo.png
 
 Takes a finished run with a blur or without, picks the tile in which deblurring brought back most,
-processes it again, and draws `before` and `after` side by side.
+processes it again, and draws the part that gained most, `before` and `after` side by side.
 """
 
 import argparse
@@ -29,6 +29,7 @@ Image = NDArray[np.uint8]
 
 GREEN = (80, 255, 80)
 GAP = 8
+SIDE, STEP = 480, 64
 
 
 def best_window(output: Path) -> str:
@@ -38,18 +39,44 @@ def best_window(output: Path) -> str:
 
 
 def draw(tile: DetectedTile, threshold: float) -> Image:
-    """Return both arms side by side, each with its detections from the threshold up."""
+    """Return the richest part of both arms side by side, with the detections above a threshold."""
     images = tile.deblurred.images
-    panels = [
-        _draw_boxes(images[arm], tile.detections[arm], threshold) for arm in ("before", "after")
-    ]
+    found = {
+        arm: tile.detections[arm].select(tile.detections[arm].scores >= threshold)
+        for arm in ("before", "after")
+    }
+    part = richest_part(found["before"], found["after"], images["after"].shape[:2])
+    panels = [_draw_boxes(images[arm], boxes)[part] for arm, boxes in found.items()]
     gap = np.full((panels[0].shape[0], GAP, 3), 255, np.uint8)
     return np.concatenate([panels[0], gap, panels[1]], axis=1)
 
 
-def _draw_boxes(image: Image, found: Detections, threshold: float) -> Image:
+def richest_part(
+    before: Detections, after: Detections, shape: tuple[int, int]
+) -> tuple[slice, slice]:
+    """Return the rows and columns of the square in which `after` has most more than `before`."""
+    height, width = shape
+    corners = [
+        (row, col)
+        for row in range(0, max(1, height - SIDE + 1), STEP)
+        for col in range(0, max(1, width - SIDE + 1), STEP)
+    ]
+
+    def gained(corner: tuple[int, int]) -> int:
+        low = np.array([corner[1], corner[0]])
+        counts = [
+            int(((low <= found.centres) & (found.centres < low + SIDE)).all(axis=1).sum())
+            for found in (before, after)
+        ]
+        return counts[1] - counts[0]
+
+    row, col = max(corners, key=gained)
+    return slice(row, row + SIDE), slice(col, col + SIDE)
+
+
+def _draw_boxes(image: Image, found: Detections) -> Image:
     panel = image.copy()
-    for corners in found.corners[found.scores >= threshold]:
+    for corners in found.corners:
         cv2.polylines(panel, [np.rint(corners).astype(np.int32)], True, GREEN, 1, cv2.LINE_AA)
     return panel
 

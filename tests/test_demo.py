@@ -61,5 +61,9 @@ def test_the_example_draws_before_and_after(tmp_path, rendered_scene):
     assert run(configure(tmp_path / "run", scene, labels, read=blur)) == 0
     picture = tmp_path / "images" / "demo.png"
     draw_before_after([str(tmp_path / "run"), str(picture)])
-    height, width, _ = cv2.imread(str(picture)).shape
-    assert width > 2 * height * 0.9
+    drawn = cv2.imread(str(picture))
+    side = (drawn.shape[1] - 8) // 2
+    before, gap, after = drawn[:, :side], drawn[:, side:-side], drawn[:, -side:]
+    assert gap.shape[1] == 8
+    assert (gap == 255).all()
+    assert (before != after).any()

@@ -19,7 +19,7 @@ def place(title: str, labels: int, after: float) -> Place:
             for metric, value in values.items():
                 key = f"blur_length={length:g}", arm, metric
                 numbers[key] = {"value": value, "n": labels}
-    return Place(title, LENGTHS, 0.3, numbers, {"weights": {"net": "abcdef0123456789"}})
+    return Place(title, LENGTHS, 4, 0.3, numbers, {"weights": {"net": "abcdef0123456789"}})
 
 
 def test_promises_are_means_by_labels():

@@ -80,7 +80,8 @@ def _prose(config: DeblurrerTraining) -> str:
 
 Restores motion-blurred aerial and street-level RGB pictures: uint8 in, uint8 out. The feature
 pyramid of DeblurGAN-v2 (Kupyn et al. 2019, arXiv 1908.03826), variant `{config.network.variant}`,
-trained from scratch with a reconstruction loss only: without a discriminator it invents no texture.
+trained from scratch with a reconstruction loss only: no discriminator rewards it for inventing
+texture.
 
 ## Recipe
 
