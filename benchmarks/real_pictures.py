@@ -143,10 +143,10 @@ HEAD = """\
 
 Made by `python benchmarks/real_pictures.py` (configs `real_munich` and `real_minsk`). The pictures
 are sharp; every one is blurred by us with straight motion of four lengths and four angles (0, 45,
-90, 135 degrees), with sensor noise, in linear light, and then deblurred. Neither network was trained
-on these places. For the detector they chose nothing. For the deblurrer they are not blind: short
-trials that chose its learning rate, norm layers and blur mix were scored on some of these pictures.
-The score threshold was fixed before, on other places. Arms and metrics
+90, 135 degrees), with sensor noise, in linear light, and then deblurred. Neither network was
+trained on these places. For the detector they chose nothing. For the deblurrer they are not blind:
+short trials that chose its learning rate, norm layers and blur mix were scored on some of these
+pictures. The score threshold was fixed before, on other places. Arms and metrics
 are defined in [metrics.md](metrics.md).
 
 Two cautions. The frames of a place show the same street seconds apart, so these are two places, not
