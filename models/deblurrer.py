@@ -19,6 +19,7 @@ Images = npt.NDArray[np.uint8]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 SMALLEST = 64
+"""Smallest height and width that a generator takes, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)

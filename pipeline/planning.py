@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from configs.schema import DeblurConfig, DetectConfig, RunConfig
 from models.checkpoints import read_card, sha256, shipped_weights
@@ -132,7 +133,8 @@ def describe(plan: Plan) -> Group:
     table = Table(title=f"Run {plan.run_id}", title_justify="left", show_header=False)
     for name, value in _facts(plan):
         table.add_row(name, value)
-    unreadable = [f"cannot be opened: {reject.message}" for reject in plan.rejected]
+    # As Text: rich would take a word in square brackets of a message for markup and drop it.
+    unreadable = [Text(f"cannot be opened: {reject.message}") for reject in plan.rejected]
     return Group(table, *unreadable)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from transforms.records import ARMS, SummaryRow, Truth
-from transforms.summarize import ALL
+from transforms.summarize import ALL, metric_prefix
 
 Numbers = dict[tuple[str, str], SummaryRow]
 
@@ -26,7 +26,7 @@ def results_table(rows: Sequence[SummaryRow]) -> Table:
     truth, numbers = overall(rows)
     if truth == "none":
         return _changes_table(numbers)
-    prefix = "" if truth == "labels" else "agreement_"
+    prefix = metric_prefix(truth)
     metrics = sorted({m for _, m in numbers if m.startswith(f"{prefix}ap")})
     ap = metrics[0] if metrics else f"{prefix}ap50"
     columns = (f"{prefix}recall", f"{prefix}precision", ap, "psnr", "ssim")
@@ -55,7 +55,7 @@ def verdict(rows: Sequence[SummaryRow]) -> str:
             f"Deblurring kept {kept:.0f} objects, added {gained:.0f} and removed {lost:.0f}; "
             "without labels or a sharp reference nobody can say which of them are true."
         )
-    return _verdict_with_truth("recall" if truth == "labels" else "agreement_recall", numbers)
+    return _verdict_with_truth(f"{metric_prefix(truth)}recall", numbers)
 
 
 def _verdict_with_truth(recall: str, numbers: Numbers) -> str:

@@ -9,15 +9,12 @@ from apache_beam.utils.shared import Shared
 from numpy.typing import NDArray
 
 from configs.schema import DeblurConfig
-from models.deblurrer import Deblurrer
+from models.deblurrer import SMALLEST, Deblurrer
 from models.shipped import resolve_weights
 from transforms.functional.pixels import crop_to, pad_to
 from transforms.inference import map_by_shape, map_pending, use_one_thread
 from transforms.records import DeblurredTile, Settled, Tile
 from transforms.stopwatch import Stopwatch
-
-SMALLEST = 64
-"""Smallest height and width that a generator takes, in pixels; smaller tiles are padded."""
 
 Images = NDArray[np.uint8]
 Network = Callable[[Images], Images]

@@ -179,12 +179,12 @@ def _describe_quality(table: _Rows, arm: Arm, quality: Quality) -> None:
 
 
 def _describe_detection(table: _Rows, arm: Arm, sums: ArmSums, iou: float) -> None:
-    table.add_counts(arm, _prefix(table.truth), sums.total, sums.mean_average_precision, iou)
+    table.add_counts(arm, metric_prefix(table.truth), sums.total, sums.mean_average_precision, iou)
 
 
 def _describe_gain(table: _Rows, arms: Mapping[Arm, ArmSums]) -> None:
     """Add after (and null) minus before, and the share of the lost recall that came back."""
-    prefix = _prefix(table.truth)
+    prefix = metric_prefix(table.truth)
     totals = {arm: sums.total for arm, sums in arms.items()}
     before = totals["before"]
     for arm in [arm for arm in GAIN_ARMS if arm in totals]:
@@ -207,13 +207,16 @@ def _describe_classes(truth: Truth, sums: TileSums, iou: float) -> list[SummaryR
         for arm in ARMS:
             if arm in sums.arms:
                 counts = sums.arms[arm].counts[name]
-                table.add_counts(arm, _prefix(truth), counts, counts.average_precision, iou)
+                table.add_counts(arm, metric_prefix(truth), counts, counts.average_precision, iou)
         rows += table.rows
     return rows
 
 
-def _prefix(truth: Truth) -> str:
-    """Agreement with the detections on the sharp picture is called that, not recall."""
+def metric_prefix(truth: Truth) -> str:
+    """Return what stands before recall, precision and AP in the names of a run's metrics.
+
+    Agreement with the detections on the sharp picture is called that, not recall.
+    """
     return "" if truth == "labels" else "agreement_"
 
 
