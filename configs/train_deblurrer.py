@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 
 from configs.base import Section
+from configs.networks import Network
 
 
 class SharpPictures(Section):
@@ -39,18 +40,6 @@ class BlurSampling(Section):
     jpeg_share: float = Field(default=0.5, ge=0, le=1)
 
 
-class GeneratorNetwork(Section):
-    """The generator to train; see `models.deblurgan_v2.GeneratorOptions`."""
-
-    variant: Literal["mobilenet", "mobilenet_dsc"]
-    channels: PositiveInt
-    norm: Literal["instance", "batch", "none"]
-    encoder_norm: Literal["batch", "none"]
-    stem: PositiveInt = 32
-    stages: tuple[tuple[int, int, int, int], ...]
-    taps: tuple[int, int, int, int, int]
-
-
 class DeblurrerTraining(Section):
     """One training of a deblurrer, start to exported weights."""
 
@@ -66,7 +55,7 @@ class DeblurrerTraining(Section):
         default=(), description="licence and owner of each data set, copied into the model card"
     )
     blur: BlurSampling = BlurSampling()
-    network: GeneratorNetwork
+    network: Network
     run: Path = Field(description="folder of checkpoints, curve and exported weights")
     seed: int = 0
     steps: PositiveInt

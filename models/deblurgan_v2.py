@@ -9,8 +9,8 @@ The depthwise-separable variant ("MobileNet-DSC" in the paper) was never publish
 the paper's idea, every convolution depthwise + pointwise, with widths of our own choice.
 """
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, cast
+from dataclasses import dataclass
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +25,14 @@ from models.backbones import (
     mobilenet_v2,
     norm_layers,
 )
+from models.restorer import Restorer, RestorerOptions
 
 Variant = Literal["mobilenet", "mobilenet_dsc"]
 STRIDE = 32
 
 
 @dataclass(frozen=True)
-class GeneratorOptions:
+class GeneratorOptions(RestorerOptions):
     """What distinguishes one generator from another; stored in each of our weight files.
 
     `channels` is the width F of the pyramid (published 128); its heads have F/2. `norm` is the
@@ -46,23 +47,6 @@ class GeneratorOptions:
     stem: int = 32
     stages: tuple[Stage, ...] = MOBILENET_V2
     taps: tuple[int, int, int, int, int] = (1, 3, 6, 10, 15)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "GeneratorOptions":
-        """Options as read from JSON, where tuples are lists; unknown names are an error."""
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
-        if unknown:
-            raise ValueError(f"unknown generator options {unknown}")
-        read = dict(values)
-        if "stages" in read:
-            read["stages"] = tuple(tuple(stage) for stage in read["stages"])
-        if "taps" in read:
-            read["taps"] = tuple(read["taps"])
-        return cls(**read)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_dict` reads them back."""
-        return asdict(self)
 
 
 def _conv3x3(options: GeneratorOptions, inputs: int, outputs: int, *, bias: bool) -> nn.Module:
@@ -131,12 +115,17 @@ class Head(nn.Module):
         return functional.relu(self.block1(functional.relu(self.block0(x))))
 
 
-class Generator(nn.Module):
+class Generator(Restorer):
     """FPN generator: float (n, 3, h, w) in [-1, 1] to restored images of the same shape and range.
 
     h and w must be multiples of 32. `x -> clamp(tanh(correction(x)) + x, -1, 1)`; it is made with
     random weights that leave the input as it is.
     """
+
+    architecture: ClassVar[str] = "deblurgan_v2"
+    options: GeneratorOptions
+    stride = STRIDE
+    smallest = 64
 
     def __init__(self, options: GeneratorOptions) -> None:
         super().__init__()
@@ -149,11 +138,6 @@ class Generator(nn.Module):
         self.smooth2 = _smoothing(options, half, half // 2)
         self.final = _conv3x3(options, half // 2, 3, bias=True)
         self._initialise()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Restore images."""
-        correction = torch.tanh(self.correction(x).float())
-        return torch.clamp(correction + x.float(), -1.0, 1.0)
 
     def correction(self, x: Tensor) -> Tensor:
         """What is added to the image, before tanh."""
@@ -185,8 +169,3 @@ class Generator(nn.Module):
         if isinstance(last_layer, DepthwiseSeparable):
             last_layer = last_layer.pointwise
         nn.init.zeros_(cast(nn.Conv2d, last_layer).weight)
-
-
-def parameter_count(network: nn.Module) -> int:
-    """The number of learned values (buffers not counted)."""
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -18,7 +18,8 @@ from models.checkpoints import (
     sha256,
     shipped_weights,
 )
-from models.deblurgan_v2 import Generator, GeneratorOptions, parameter_count
+from models.deblurgan_v2 import Generator, GeneratorOptions
+from models.networks import parameter_count
 from tests.test_deblurgan_v2 import NORMS, SMALL, images, make, published_keys
 
 

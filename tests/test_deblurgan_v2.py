@@ -14,7 +14,8 @@ from models.backbones import (
     InstanceNorm,
     set_normalisation,
 )
-from models.deblurgan_v2 import Generator, GeneratorOptions, parameter_count
+from models.deblurgan_v2 import Generator, GeneratorOptions
+from models.networks import parameter_count
 
 # Names and shapes of the published fpn_mobilenet.h5, as listed from the original module.
 KEYS = Path(__file__).parent / "golden" / "fpn_mobilenet_keys.tsv"
@@ -182,7 +183,7 @@ def test_options_survive_json_and_reject_unknown_names():
     assert GeneratorOptions.from_dict(SMALL.to_dict()) == SMALL
     as_lists = {**SMALL.to_dict(), "stages": [list(stage) for stage in SMALL.stages]}
     assert GeneratorOptions.from_dict(as_lists) == SMALL
-    with pytest.raises(ValueError, match="unknown generator options"):
+    with pytest.raises(ValueError, match="unknown GeneratorOptions"):
         GeneratorOptions.from_dict({"chanels": 3})
 
 

@@ -8,8 +8,9 @@ import yaml
 
 from configs.train_deblurrer import DeblurrerTraining
 from models.checkpoints import load_generator, save_generator, sha256
-from models.deblurgan_v2 import Generator, parameter_count
+from models.deblurgan_v2 import Generator
 from models.deblurrer import Deblurrer
+from models.networks import parameter_count
 from models.training.deblur_data import load_pictures
 from models.training.deblur_score import measure_halo, score_pictures
 from models.training.speed import measure_cpu_seconds
