@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from configs.base import Section
+from configs.train_deblurrer import BlurSampling
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -53,7 +54,11 @@ class ScoredPlace(Section):
 
 
 class Augmentation(Section):
-    """What a crop may look like; blur of any kind is left out so that the judge stays honest."""
+    """What a crop may look like; blur is not among it, so that the judge stays honest.
+
+    `rows` and `shadows` are the shares of real crops that get a row of parked vehicles, and of all
+    crops across which a shadow is cast.
+    """
 
     tilt: float = Field(8.0, ge=0, le=45)
     brightness: Share = 0.25
@@ -63,17 +68,22 @@ class Augmentation(Section):
     white_balance: Share = 0.06
     noise: float = Field(4.0, ge=0, le=32)
     rows: Share = 0.3
+    shadows: Share = 0.0
     near_vehicle: Share = 0.8
 
 
 class DetectorTraining(Section):
-    """Train a small YOLO from scratch: data by place, one cosine, seeded, resumable.
+    """Train a small YOLO: data by place, one cosine, seeded, resumable.
 
     `class_map` sends each label name (in `label_names` order, the index in the label files) to a
     detector class; the detector's names are its distinct values in order of appearance.
     `validation` places and rendered scenes decide the operating threshold, where the precision of
     each reaches `target_precision`; `held_out` places decide nothing. Neither is trained on.
     `attribution` names licence and owner of each data set, for the model card.
+
+    `start_from` names shipped weights, or a file of ours, to start from instead of random ones.
+    `blur` degrades the crops: such a detector knows blur, and must not judge what deblurring gives
+    back.
     """
 
     kind: Literal["detector"]
@@ -81,6 +91,7 @@ class DetectorTraining(Section):
     output: Path = Path("runs/detector")
     weights: Path = Path("models/weights/vehicles_yolo.safetensors")
     architecture: str = "yolov8n.yaml"
+    start_from: str | None = None
     label_names: tuple[str, ...] = ("car", "truck", "bus", "minibus")
     class_map: dict[str, str]
     pictures: tuple[PictureSet, ...]
@@ -90,6 +101,7 @@ class DetectorTraining(Section):
     held_out: tuple[ScoredPlace, ...] = ()
     attribution: tuple[str, ...] = ()
     augmentation: Augmentation = Augmentation()
+    blur: BlurSampling | None = None
     seed: int = 0
     steps: PositiveInt = 3300
     batch: PositiveInt = 16

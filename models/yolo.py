@@ -101,7 +101,7 @@ def load_yolo(
     import_ultralytics()
     from ultralytics.nn.autobackend import AutoBackend
 
-    source = _read_ours(weights) if weights.suffix == ".safetensors" else str(weights)
+    source = load_network(weights) if weights.suffix == ".safetensors" else str(weights)
     backend = AutoBackend(source, device=place, fuse=True, verbose=False, end2end=False).eval()
     _check_head(weights, backend)
     return Yolo(
@@ -153,7 +153,11 @@ def _check_source(weights: Path, wanted: str | None, trust: bool) -> None:
         )
 
 
-def _read_ours(weights: Path) -> Any:  # noqa: ANN401 - an untyped package
+def load_network(weights: Path) -> Any:  # noqa: ANN401 - an untyped package
+    """Build the network of a safetensors file of ours, with its weights in float32 and its names.
+
+    Raises CheckpointError for a file that is not one of ours.
+    """
     try:
         with safe_open(str(weights), framework="pt") as file:
             header = file.metadata() or {}

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from configs.load import load_yaml
+from configs.train_deblurrer import BlurSampling
 from configs.train_detector import DetectorTraining, PictureSet
-from models.checkpoints import read_card
+from models.checkpoints import read_card, sha256
 from models.detector import Detector
-from models.training.detector_crops import VehicleCrops, recolour, similarity, warp
+from models.training.detector_card import describe
+from models.training.detector_crops import VehicleCrops, cast_shadow, recolour, similarity, warp
 from models.training.detector_data import (
     LabelledPicture,
     find_pictures,
@@ -40,6 +42,7 @@ from models.training.detector_score import (
     place_images,
     score,
 )
+from models.yolo import build_network, load_network, save_network
 from transforms.functional.boxes import Detections, xyxy_to_corners
 
 SHIPPED = Path("configs/train_detector.yaml")
@@ -210,6 +213,29 @@ def test_a_crop_depends_on_seed_step_and_slot_alone(tmp_path):
     assert not np.array_equal(wanted.image, other.image)
 
 
+def test_blur_changes_the_pixels_of_a_crop_and_nothing_else(tmp_path):
+    blur = {"length": [5, 9], "sharp_share": 0.5}
+    sharp, blurred = VehicleCrops(config(tmp_path)), VehicleCrops(config(tmp_path, blur=blur))
+    changed = 0
+    for slot in range(12):
+        wanted, got = sharp.crop(3, slot), blurred.crop(3, slot)
+        assert np.array_equal(wanted.boxes, got.boxes)
+        assert np.array_equal(got.image, blurred.crop(3, slot).image)
+        changed += not np.array_equal(wanted.image, got.image)
+    assert 0 < changed < 12
+
+
+def test_a_shadow_darkens_one_part_and_leaves_the_rest():
+    image = np.full((64, 64, 3), 200, np.uint8)
+    parts = []
+    for seed in range(20):
+        shaded = cast_shadow(image, np.random.default_rng(seed))
+        assert (shaded <= image).all()
+        parts.append(float((shaded[..., 0] < 160).mean()))
+    assert 0.1 < np.mean(parts) < 0.6
+    assert np.array_equal(image, np.full((64, 64, 3), 200, np.uint8))
+
+
 def test_boxes_stay_inside_their_crop(tmp_path):
     crops = VehicleCrops(config(tmp_path))
     boxes = np.concatenate([crops.crop(0, slot).boxes for slot in range(50)])
@@ -295,11 +321,12 @@ def test_validation_pictures_are_not_trained_on_either(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
-    whole = config(tmp_path, output=tmp_path / "whole")
+@pytest.mark.parametrize("blur", [None, {"length": [3, 9], "sharp_share": 0.3}])
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path, blur):
+    whole = config(tmp_path, output=tmp_path / "whole", blur=blur)
     train_detector(whole)
     expected = torch.load(whole.output / CHECKPOINT, weights_only=True)
-    halves = config(tmp_path, output=tmp_path / "halves", steps=4)
+    halves = config(tmp_path, output=tmp_path / "halves", steps=4, blur=blur)
     claim_output(halves)
     crops = VehicleCrops(halves)
     torch.manual_seed(halves.seed)
@@ -320,6 +347,57 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
     assert card.parameters == 3_011_043
     assert 0 <= card.numbers["place_recall"] <= 1
     assert 0 < card.numbers["score_threshold"] <= 1
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory):
+    """Untrained weights and their digest."""
+    path = tmp_path_factory.mktemp("parent") / "parent.safetensors"
+    torch.manual_seed(3)
+    save_network(
+        build_network("yolov8n.yaml", 1), path, architecture="yolov8n.yaml", names=("vehicle",)
+    )
+    return path, sha256(path)
+
+
+def test_a_run_starts_from_the_weights_it_is_told_and_remembers_them(tmp_path, parent):
+    path, digest = parent
+    child = config(tmp_path, start_from=str(path))
+    claim_output(child)
+    run = DetectorRun(child)
+    run.resume()
+    expected = load_network(path).state_dict()
+    assert run.parent == digest
+    assert all(torch.equal(run.average[name], value) for name, value in expected.items())
+    run.advance(VehicleCrops(child).batch(0))
+    run.checkpoint()
+    resumed = DetectorRun(child.model_copy(update={"start_from": "gone.safetensors"}))
+    resumed.resume()
+    assert (resumed.step, resumed.parent) == (1, digest)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "yolov8s.yaml"}, "start_from must be a yolov8s.yaml"),
+        ({"class_map": {**CLASS_MAP, "bus": "bus"}}, "start_from must have the classes"),
+    ],
+)
+def test_foreign_weights_to_start_from_are_refused(tmp_path, parent, changes, message):
+    run = DetectorRun(config(tmp_path, start_from=str(parent[0]), **changes))
+    with pytest.raises(ValueError, match=message):
+        run.resume()
+
+
+def test_the_card_names_the_parent_and_says_whether_blur_was_seen(tmp_path):
+    sharp = config(tmp_path)
+    judge = describe(sharp, 4, "")
+    assert "Started from random weights." in judge
+    assert "it has never seen blur" in judge
+    taught = describe(sharp.model_copy(update={"blur": BlurSampling()}), 4, "0123456789abcdef")
+    assert "Started from the weights 0123456789ab." in taught
+    assert "must not judge what deblurring gives back" in taught
+    assert "covers 11-17 cm" in judge
 
 
 def test_a_folder_of_another_run_is_refused_but_more_steps_are_not(tmp_path):

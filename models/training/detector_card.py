@@ -28,11 +28,19 @@ LICENCE = "AGPL-3.0 (architecture), CC-BY-SA (pictures)"
 HALOS = (32, 64, 96, 128, 160, 192, 256)
 CORE = 128
 
+_SHARP = """\
+Trained on sharp pictures: it has never seen blur, so that it can judge what deblurring gives
+back."""
 
-def write_card(config: DetectorTraining, steps: int) -> Path:
+_BLURRED = """\
+Trained on blurred pictures too: it is the answer "teach the detector blur instead of deblurring",
+and must not judge what deblurring gives back. Its threshold was chosen on sharp pictures."""
+
+
+def write_card(config: DetectorTraining, steps: int, parent: str = "") -> Path:
     """Measure the exported weights and write their card beside them; return the card's path.
 
-    `steps` is how far the training came.
+    `steps` is how far the training came, `parent` the digest of the weights it started from.
     """
     detector = Detector.load(config.weights)
     places = {
@@ -67,7 +75,7 @@ def write_card(config: DetectorTraining, steps: int) -> Path:
     }
     front = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=100)
     card = config.weights.with_suffix(".md")
-    card.write_text(f"---\n{front}---\n\n{_prose(config, steps)}", encoding="utf-8")
+    card.write_text(f"---\n{front}---\n\n{describe(config, steps, parent)}", encoding="utf-8")
     return card
 
 
@@ -126,34 +134,46 @@ def _numbers(
     }
 
 
-def _prose(config: DetectorTraining, steps: int) -> str:
+def _ground_sampling(config: DetectorTraining) -> tuple[float, float]:
+    """The finest and the coarsest metres per pixel of the crops."""
+    ends = [section.gsd / scale for section in config.pictures for scale in section.scales]
+    if config.rendered is not None:
+        (fine, coarse), (low, high) = config.rendered.gsd, config.rendered.scales
+        ends += [fine / high, coarse / low]
+    return min(ends), max(ends)
+
+
+def describe(config: DetectorTraining, steps: int, parent: str) -> str:
+    """Return the card's text: what the weights are for, how they were made, what was measured."""
     places = "\n".join(
         f"- `{place.name}`: {', '.join(place.globs)} at scale {place.scale}"
         for place in (*config.validation, *config.held_out)
     )
     held_out = ", ".join(place.name for place in config.held_out)
+    shown = {"pictures", "rendered", "augmentation", "blur"}
     settings = yaml.safe_dump(
-        config.model_dump(mode="json", include={"pictures", "rendered", "augmentation"}),
+        config.model_dump(mode="json", include=shown, exclude_none=True),
         default_flow_style=None,
         width=92,
     )
+    finest, coarsest = (round(100 * gsd) for gsd in _ground_sampling(config))
+    start = f"the weights {parent[:12]}" if parent else "random weights"
     length = str(steps) if steps == config.steps else f"the first {steps} of {config.steps}"
     recipe = "".join(f"    {line}\n" for line in settings.splitlines())
     return f"""# {config.weights.stem}
 
-Finds vehicles in aerial RGB pictures seen from above, at 11-16 cm per pixel, and with less
-certainty at 6-9 cm. Classes: {", ".join(config.names)}. Horizontal boxes, scores in [0, 1]. Trained
-from random weights on sharp pictures: it has never seen blur, so that it can judge what deblurring
-gives back.
+Finds vehicles in aerial RGB pictures seen from above; its training covers {finest}-{coarsest} cm
+per pixel. Classes: {", ".join(config.names)}. Horizontal boxes, scores in [0, 1].
+{_SHARP if config.blur is None else _BLURRED}
 
 ## Recipe
 
 `aerial-deblur train` with seed {config.seed}: {length} steps of {config.batch} crops of
 {config.crop} px, the loss of Ultralytics ({config.architecture}), AdamW
 ({config.learning_rate}, one cosine), averaged weights ({config.average}), float16 file.
-PyTorch {torch.__version__}. Real crops are turned and mirrored with boxes kept tight; rows of
-parked vehicles are pasted at any angle; rendered scenes add more angles and crowds. No augmentation
-blurs.
+Started from {start}. PyTorch {torch.__version__}. Real crops are turned and mirrored
+with boxes kept tight; rows of parked vehicles are pasted at any angle; rendered scenes add more
+angles, crowds and shadows.
 
 {recipe}
 ## Numbers

@@ -1,6 +1,7 @@
 """Crops for the detector's training: a view of a picture, rows of parked cars, new colours.
 
-Nothing here blurs: a crop is resampled once, from a pyramid level close to its scale.
+A crop is resampled once, from a pyramid level close to its scale. Nothing blurs it, unless the
+configuration asks for a detector that knows blur.
 """
 
 from dataclasses import dataclass
@@ -20,10 +21,12 @@ from models.training.detector_data import (
     load_pictures,
     render_pictures,
 )
+from transforms.functional.blur_sampler import BlurModel, degrade, sample_degradation
 
 Point = NDArray[np.float64]  # x, y
 
 _VISIBLE = 0.35  # least visible share of a vehicle that still counts as one
+_BLUR_STREAM = 1  # a random stream beside a crop's own, so that blur changes nothing else in it
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +86,29 @@ def recolour(image: Image, settings: Augmentation, rng: np.random.Generator) -> 
     return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
 
 
+def cast_shadow(image: Image, rng: np.random.Generator) -> Image:
+    """Cast the straight-edged shadow of something tall across a crop; light in it is bluer."""
+    size = np.array(image.shape[1::-1], float)
+    angle = rng.uniform(0, 2 * np.pi)
+    along = np.array([np.cos(angle), np.sin(angle)])
+    across = np.array([-along[1], along[0]])
+    corner = rng.uniform(0, 1, 2) * size
+    length, width = rng.uniform(0.5, 1.5) * size.max(), rng.uniform(0.1, 0.6) * size.max()
+    steps = np.array([[-length, 0], [length, 0], [length, width], [-length, width]])
+    outline = np.rint((corner + steps @ np.stack([along, across])) * 16).astype(np.int32)
+    mask = np.zeros(image.shape[:2], np.uint8)
+    cv2.fillConvexPoly(mask, outline, 255, cv2.LINE_AA, 4)
+    share = mask[..., None].astype(np.float32) / 255
+    shade = np.float32(rng.uniform(0.4, 0.75)) * np.array([0.94, 1.0, 1.1], np.float32)
+    return np.rint(image * (1 - share * (1 - shade))).astype(np.uint8)
+
+
 class VehicleCrops:
     """An endless stream of crops in which `crop(step, slot)` depends on its arguments alone."""
 
     def __init__(self, config: DetectorTraining) -> None:
         self.config = config
+        self._blur = None if config.blur is None else BlurModel(**config.blur.model_dump())
         classes = [config.names.index(config.class_map[name]) for name in config.label_names]
         self.sets: list[tuple[PictureSet | RenderedSet, list[LabelledPicture]]] = [
             (
@@ -129,6 +150,11 @@ class VehicleCrops:
         if isinstance(section, PictureSet) and self._donors and rng.random() < settings.rows:
             image, boxes, classes = self._park(image, boxes, classes, picture.gsd / scale, rng)
         boxes, classes = _visible(boxes, classes, size)
+        if settings.shadows and rng.random() < settings.shadows:
+            image = cast_shadow(image, rng)
+        if self._blur is not None:
+            camera = np.random.default_rng([self.config.seed, step, slot, _BLUR_STREAM])
+            image = degrade(image, sample_degradation(self._blur, camera), camera)
         return Crop(recolour(image, settings, rng), boxes, classes)
 
     def _view(

@@ -1,4 +1,4 @@
-"""Train the vehicle detector from scratch: Ultralytics' network and loss in a plain loop.
+"""Train the vehicle detector: Ultralytics' network and loss in a plain loop.
 
 A plain loop instead of Ultralytics' trainer, because a step is then a function of (seed, step): a
 run that was stopped goes on with the very crops it would have seen, and nothing is fetched, or
@@ -18,11 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from configs.train_detector import DetectorTraining
+from models.checkpoints import sha256
 from models.detector import Detector
+from models.shipped import resolve_weights
 from models.training.detector_card import write_card
 from models.training.detector_crops import Crop, VehicleCrops
 from models.training.detector_score import detect_all, operating_threshold, place_images, score
-from models.yolo import build_network, save_network
+from models.yolo import build_network, load_network, save_network
 
 LOSS_GAINS = {"box": 7.5, "cls": 0.5, "dfl": 1.5}  # Ultralytics' defaults
 GRADIENT_LIMIT = 10.0
@@ -51,16 +53,20 @@ def train_detector(config: DetectorTraining) -> Path:
             if run.step % config.checkpoint_every == 0 or run.step == config.steps:
                 run.checkpoint()
     run.export(config.weights)
-    write_card(config, run.step)
+    write_card(config, run.step, run.parent)
     return config.weights
 
 
 class DetectorRun:
-    """A training in progress: the network, its running average, the optimiser, the step."""
+    """A training in progress: the network, its running average, the optimiser, the step.
+
+    `parent` is the digest of the weights that it started from; empty where these were random.
+    """
 
     def __init__(self, config: DetectorTraining) -> None:
         self.config = config
         self.step = 0
+        self.parent = ""
         self.device = torch.device(config.device)
         self.network = build_network(config.architecture, len(config.names))
         self.network.args = SimpleNamespace(**LOSS_GAINS, epochs=config.steps)
@@ -93,6 +99,7 @@ class DetectorRun:
         """Save what a resumed run needs, under a temporary name first; log losses and scores."""
         state = {
             "step": self.step,
+            "parent": self.parent,
             "network": self.network.state_dict(),
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
@@ -109,7 +116,7 @@ class DetectorRun:
         self._since = time.monotonic()
 
     def resume(self) -> None:
-        """Load the last checkpoint, if there is one."""
+        """Load the last checkpoint; where there is none, the weights to start from, if any."""
         path = self.config.output / CHECKPOINT
         if path.exists():
             state = torch.load(path, map_location=self.device, weights_only=True)
@@ -117,6 +124,26 @@ class DetectorRun:
             self.average = state["average"]
             self.optimiser.load_state_dict(state["optimiser"])
             self.step = int(state["step"])
+            self.parent = state.get("parent", "")
+        elif self.config.start_from is not None:
+            self._start_from(resolve_weights(self.config.start_from))
+
+    def _start_from(self, weights: Path) -> None:
+        """Take the weights of a finished training; the optimiser and the average begin anew."""
+        parent = load_network(weights)
+        names = tuple(parent.names[index] for index in sorted(parent.names))
+        if names != self.config.names:
+            raise ValueError(
+                f"start_from must have the classes {self.config.names}, got {names} in {weights}"
+            )
+        try:
+            self.network.load_state_dict(parent.state_dict())
+        except RuntimeError as error:
+            raise ValueError(
+                f"start_from must be a {self.config.architecture}, got another in {weights}"
+            ) from error
+        self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self.parent = sha256(weights)
 
     def export(self, path: Path) -> None:
         """Write the averaged weights in half precision, with the header that `load_yolo` reads."""
@@ -124,6 +151,8 @@ class DetectorRun:
         network = build_network(config.architecture, len(config.names))
         network.load_state_dict(self.average, strict=True)
         facts = {"crop": str(config.crop), "seed": str(config.seed), "steps": str(self.step)}
+        if self.parent:
+            facts["parent"] = self.parent
         save_network(network, path, architecture=config.architecture, names=config.names, **facts)
 
     def _validate(self) -> dict[str, float]:
