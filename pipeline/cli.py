@@ -1,4 +1,4 @@
-"""The command `aerial-deblur`: demo, run, plan, replay, train, models."""
+"""The command `aerial-deblur`: demo, run, plan, replay, train, compare, models."""
 
 import argparse
 import logging
@@ -72,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("config", help="a YAML file or the name of a shipped one")
     _add_set_option(train)
     train.set_defaults(command=_train)
+
+    compare = commands.add_parser("compare", help="train generators on one budget and compare them")
+    compare.add_argument("config", help="a YAML file or the name of a shipped one")
+    _add_set_option(compare)
+    compare.set_defaults(command=_compare)
 
     models = commands.add_parser("models", help="what is shipped: size, digest, licence, numbers")
     models.set_defaults(command=_models)
@@ -160,6 +165,14 @@ def _train(options: argparse.Namespace, beam_flags: list[str]) -> int:
     if beam_flags:
         raise ValueError(f"train takes no Beam flags, got {' '.join(beam_flags)}")
     return train(options.config, options.assignments)
+
+
+def _compare(options: argparse.Namespace, beam_flags: list[str]) -> int:
+    from pipeline.compare import compare
+
+    if beam_flags:
+        raise ValueError(f"compare takes no Beam flags, got {' '.join(beam_flags)}")
+    return compare(options.config, options.assignments)
 
 
 def _models(options: argparse.Namespace, beam_flags: list[str]) -> int:
