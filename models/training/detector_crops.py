@@ -100,7 +100,7 @@ def cast_shadow(image: Image, rng: np.random.Generator) -> Image:
     cv2.fillConvexPoly(mask, outline, 255, cv2.LINE_AA, 4)
     share = mask[..., None].astype(np.float32) / 255
     shade = np.float32(rng.uniform(0.4, 0.75)) * np.array([0.94, 1.0, 1.1], np.float32)
-    return np.rint(image * (1 - share * (1 - shade))).astype(np.uint8)
+    return np.asarray(np.rint(image * (1 - share * (1 - shade))), np.uint8)
 
 
 class VehicleCrops:
