@@ -1,8 +1,8 @@
 """The networks that can be trained, told apart by `variant`; see `models.networks`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from configs.base import Section
 
@@ -36,4 +36,41 @@ class MobileNetNetwork(Section):
     )
 
 
-Network = MobileNetNetwork
+class ResNetNetwork(Section):
+    """DeblurGAN, the first version; as published by default."""
+
+    variant: Literal["resnet"]
+    channels: PositiveInt = Field(default=64, description="width at full resolution")
+    blocks: PositiveInt = 9
+    dropout: float = Field(default=0.5, ge=0, lt=1, description="in the blocks, in training only")
+    norm: Literal["instance", "batch"] = "instance"
+    running_statistics: bool = Field(
+        default=True, description="kept by instance norm, so that the network can run frozen"
+    )
+    start_as_identity: bool = Field(
+        default=False, description="the last layer starts at zero instead of at random"
+    )
+
+
+class UNetNetwork(Section):
+    """The challenger: a compact residual U-Net without norm layers."""
+
+    variant: Literal["unet"]
+    widths: tuple[PositiveInt, ...] = Field(
+        default=(24, 40, 64), min_length=1, description="at strides 2, 4, 8, ..."
+    )
+    blocks: tuple[NonNegativeInt, ...] = Field(
+        default=(1, 2, 4, 2, 1), description="residual blocks at each stride, down and up again"
+    )
+
+    @model_validator(mode="after")
+    def _check_blocks(self) -> Self:
+        if len(self.blocks) != 2 * len(self.widths) - 1:
+            raise ValueError(
+                f"blocks must be {2 * len(self.widths) - 1} numbers for {len(self.widths)} widths, "
+                f"got {len(self.blocks)}"
+            )
+        return self
+
+
+Network = Annotated[MobileNetNetwork | ResNetNetwork | UNetNetwork, Field(discriminator="variant")]

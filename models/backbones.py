@@ -40,12 +40,12 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """Instance normalisation as published: no affine part, but running statistics."""
+    """Instance normalisation as published: no affine part, but (`tracked`) running statistics."""
 
     per_image = False
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, affine=False, track_running_stats=True)
+    def __init__(self, channels: int, *, tracked: bool = True) -> None:
+        super().__init__(channels, affine=False, track_running_stats=tracked)
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise (n, c, h, w)."""
@@ -59,18 +59,26 @@ def set_normalisation(network: nn.Module, mode: Normalisation) -> None:
 
     `frozen`: the running statistics in the weights. `per_image`: the image being restored, as the
     published code does by running in training mode, but image by image, so that a result does not
-    depend on batch mates.
+    depend on batch mates. Weights without running statistics cannot be `frozen`: a ValueError.
     """
     for module in network.modules():
         if isinstance(module, BatchNorm | InstanceNorm):
+            if mode == "frozen" and module.running_mean is None:
+                raise ValueError(
+                    "these weights carry no running statistics: normalisation must be 'per_image', "
+                    "got 'frozen'"
+                )
             module.per_image = mode == "per_image"
 
 
-def norm_layers(kind: Norm, channels: int) -> list[nn.Module]:
-    """The norm layer of a kind, or none, ready to be spliced into a Sequential."""
+def norm_layers(kind: Norm, channels: int, *, tracked: bool = True) -> list[nn.Module]:
+    """The norm layer of a kind, or none, ready to be spliced into a Sequential.
+
+    `tracked`: whether instance norm has running statistics; batch norm always has.
+    """
     if kind == "batch":
         return [BatchNorm(channels)]
-    return [InstanceNorm(channels)] if kind == "instance" else []
+    return [InstanceNorm(channels, tracked=tracked)] if kind == "instance" else []
 
 
 class Depthwise(nn.Conv2d):

@@ -5,18 +5,26 @@ from typing import Any
 
 from torch import nn
 
+from models.deblurgan_v1 import ResNetGenerator, ResNetOptions
 from models.deblurgan_v2 import Generator, GeneratorOptions
 from models.restorer import Restorer
+from models.unet import UNet, UNetOptions
 
-Options = GeneratorOptions
+Options = GeneratorOptions | ResNetOptions | UNetOptions
 
-ARCHITECTURES: dict[str, type[Options]] = {Generator.architecture: GeneratorOptions}
+ARCHITECTURES: dict[str, type[Options]] = {
+    Generator.architecture: GeneratorOptions,
+    ResNetGenerator.architecture: ResNetOptions,
+    UNet.architecture: UNetOptions,
+}
 """The options of each architecture, by the name that our weight files carry."""
 
 
 def build(options: Options) -> Restorer:
     """The network with random weights of torch's global generator; reads no file, no network."""
-    return Generator(options)
+    if isinstance(options, ResNetOptions):
+        return ResNetGenerator(options)
+    return UNet(options) if isinstance(options, UNetOptions) else Generator(options)
 
 
 def options_from_dict(architecture: str, values: dict[str, Any]) -> Options:
@@ -30,6 +38,11 @@ def options_from_dict(architecture: str, values: dict[str, Any]) -> Options:
 
 def options_from_config(values: Mapping[str, Any]) -> Options:
     """The options that a section `network` asks for, dumped to a mapping with its `variant`."""
+    own = {name: value for name, value in values.items() if name != "variant"}
+    if values["variant"] == "resnet":
+        return ResNetOptions.from_dict(own)
+    if values["variant"] == "unet":
+        return UNetOptions.from_dict(own)
     return GeneratorOptions.from_dict(dict(values))
 
 
