@@ -17,7 +17,7 @@ from configs.train_detector import DetectorTraining, PictureSet
 from models.checkpoints import read_card, sha256
 from models.detector import Detector
 from models.training.detector_card import describe
-from models.training.detector_crops import VehicleCrops, cast_shadow, recolour, similarity, warp
+from models.training.detector_crops import VehicleCrops, similarity, warp
 from models.training.detector_data import (
     LabelledPicture,
     find_pictures,
@@ -26,6 +26,7 @@ from models.training.detector_data import (
     vehicles_from_boxes,
     vehicles_from_corners,
 )
+from models.training.detector_light import cast_shadow, recolour
 from models.training.detector_loop import (
     CHECKPOINT,
     LOG,
