@@ -40,7 +40,7 @@ class DetectionGain(beam.PTransform):
             | "Scenes" >> beam.Create(self.plan.scenes, reshuffle=False)
             | "ReadTiles" >> ReadTiles(config, self.plan.names)
             | "Gather" >> beam.BatchElements(min_batch_size=batch, max_batch_size=batch)
-            | "Deblur" >> Deblur(config.deblur)
+            | "Deblur" >> Deblur(config.deblur, config.arms, config.read.blur)
             | "Detect" >> Detect(config.detect)
             | "Measure" >> Measure(self.plan.ruler)
             | "ReportProgress" >> ReportProgress(self.progress)

@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 from pipeline.planning import Plan
 from pipeline.reports import Reports
+from transforms.arms import make_arms
 from transforms.deblur import Network, deblur_tiles, load_deblurrer
 from transforms.detect import FindObjects, detect_tiles, load_detector
 from transforms.labels import open_labels
@@ -34,11 +36,13 @@ def detect_windows(
     plan: Plan, windows: Iterable[Window], networks: Networks
 ) -> Iterator[DetectedTile | Settled]:
     """Read, deblur and detect windows, one at a time and in order."""
-    labels = open_labels(plan.config.input, plan.names)
-    with closing(SceneReader(plan.config.read)) as reader:
+    config = plan.config
+    labels = open_labels(config.input, plan.names)
+    make = partial(make_arms, config=config.arms, sensor=config.read.blur)
+    with closing(SceneReader(config.read)) as reader:
         for window in windows:
-            read = [read_tile(window, reader, labels, plan.config.read)]
-            yield from detect_tiles(deblur_tiles(read, networks.deblur), networks.find)
+            read = [read_tile(window, reader, labels, config.read)]
+            yield from detect_tiles(deblur_tiles(read, networks.deblur, make), networks.find)
 
 
 def settle_windows(plan: Plan, windows: Iterable[Window], networks: Networks) -> Iterator[Settled]:

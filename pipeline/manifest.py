@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from configs.schema import RunConfig
+from transforms.arms import planned_arms
 from transforms.parquet import Part
 from transforms.tables import SCHEMA_VERSION
 
@@ -90,6 +91,7 @@ def describe_run(
         "inputs": [_describe_file(scene) for scene in scenes],
         "labels": [_describe_file(labels) for labels in _label_stamps(config.input.labels)],
         "weights": dict(weights),
+        "arms": list(planned_arms(config)),
     }
 
 

@@ -15,13 +15,14 @@ from configs.schema import DeblurConfig, DetectConfig, RunConfig
 from models.checkpoints import read_card, sha256, shipped_weights
 from models.shipped import resolve_weights
 from pipeline.manifest import Manifest, describe_run, stamp
+from transforms.arms import planned_arms
 from transforms.deblur import load_deblurrer
 from transforms.detect import load_detector
 from transforms.georeference import check_crs
 from transforms.labels import open_labels
 from transforms.measure import Ruler
 from transforms.records import Rejected, Scene, Window
-from transforms.scenes import plan_scenes, plan_windows
+from transforms.scenes import plan_blurs, plan_scenes, plan_windows
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ class Plan:
         deblur, detect = self.deblurrer.seconds_per_mpix, self.detector.seconds_per_mpix
         if deblur is None or detect is None or self.config.deblur.device != "cpu":
             return None
-        arms = 3 if self.config.read.blur.lengths else 2
+        # The null control has the pixels of `before` and shares its detections.
+        arms = len(set(planned_arms(self.config)) - {"null"})
         workers = min(self.config.engine.workers, os.cpu_count() or 1)
         return self.read_pixels / 1e6 * (deblur + arms * detect) / workers
 
@@ -140,7 +142,7 @@ def describe(plan: Plan) -> Group:
 
 def _facts(plan: Plan) -> list[tuple[str, str]]:
     config, seconds = plan.config, plan.expected_seconds
-    blurs = max(1, len(config.read.blur.lengths) * len(config.read.blur.angles))
+    blurs = len(plan_blurs(config.read.blur))
     stray = f", {plan.stray_labels} outside every scene" if plan.stray_labels else ""
     tax = plan.read_pixels / plan.core_pixels if plan.core_pixels else math.nan
     return [
@@ -148,6 +150,7 @@ def _facts(plan: Plan) -> list[tuple[str, str]]:
         ("windows", f"{len(plan.windows)} (synthetic blurs per place: {blurs})"),
         ("measured", f"{plan.core_pixels / 1e6:.1f} MPix"),
         ("read", f"{plan.read_pixels / 1e6:.1f} MPix, {tax:.2f} x for the halo"),
+        ("arms", ", ".join(planned_arms(config))),
         ("deblurrer", f"{plan.deblurrer.name} {plan.deblurrer.sha256[:12]}"),
         ("detector", f"{plan.detector.name} {plan.detector.sha256[:12]}: {', '.join(plan.names)}"),
         ("labels", f"{config.input.labels or 'none'}{stray}"),

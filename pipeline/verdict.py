@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from transforms.records import ARMS, SummaryRow, Truth
-from transforms.summarize import ALL, metric_prefix
+from transforms.records import ARMS, CONTROLS, SummaryRow, Truth
+from transforms.summarize import ALL, AT_PRECISION, metric_prefix
 
 Numbers = dict[tuple[str, str], SummaryRow]
 
@@ -61,22 +61,52 @@ def verdict(rows: Sequence[SummaryRow]) -> str:
 def _verdict_with_truth(recall: str, numbers: Numbers) -> str:
     word = recall.replace("_", " ")
     before, after = _value(numbers, "before", recall), _value(numbers, "after", recall)
-    null = _value(numbers, "null", recall)
-    if before is None or after is None or null is None:
+    if before is None or after is None:
         return f"There are no labels in the measured area, so {word} is undefined."
     change = f"Deblurring changed {word} by {_points(after - before)}"
-    control = f"the null control by {_points(null - before)}"
+    controls = _compare_controls(recall, numbers)
     sharp = _value(numbers, "reference", recall)
     if sharp is None:
-        return f"{change} (from {before:.3f} to {after:.3f}); {control}."
+        return f"{change} (from {before:.3f} to {after:.3f}); {controls}."
     lost = sharp - before
     if lost <= 0:
-        return f"Blur cost no {word} here ({sharp:.3f} sharp, {before:.3f} blurred). {change}."
+        start = f"Blur cost no {word} here ({sharp:.3f} sharp, {before:.3f} blurred)"
+        return f"{start}. {change}; {controls}."
     return (
         f"Blur cost {100 * lost:.1f} points of {word} (from {sharp:.3f} to {before:.3f}); "
         f"deblurring changed it by {_points(after - before)}, "
-        f"{100 * (after - before) / lost:+.0f} % of the loss; {control}."
+        f"{100 * (after - before) / lost:+.0f} % of the loss; {controls}."
     )
+
+
+def _compare_controls(recall: str, numbers: Numbers) -> str:
+    """Say which controls `after` beats: only if it beats all that ran does a gain count."""
+    ran = [arm for arm in CONTROLS if (arm, recall) in numbers]
+    if not ran:
+        return "no control ran, so nobody can say whether deblurring did that"
+    beaten = [arm for arm in ran if beats(numbers, "after", arm, recall)]
+    shown = ", ".join(_control_change(arm, recall, numbers) for arm in ran)
+    if len(beaten) == len(ran):
+        return f"it beats every control ({shown})"
+    others = " and ".join(arm for arm in ran if arm not in beaten)
+    return f"it does not beat {others}, so no gain counts ({shown})"
+
+
+def beats(numbers: Numbers, arm: str, control: str, recall: str) -> bool:
+    """Say whether an arm is above a control in recall and in recall at matched precision.
+
+    In both, because a lower bar alone also finds more. Without intervals, so by any margin.
+    """
+    metrics = (recall, f"{recall}{AT_PRECISION}")
+    pairs = [(_value(numbers, arm, metric), _value(numbers, control, metric)) for metric in metrics]
+    return all(ours is not None and its is not None and ours > its for ours, its in pairs)
+
+
+def _control_change(arm: str, recall: str, numbers: Numbers) -> str:
+    before, control = _value(numbers, "before", recall), _value(numbers, arm, recall)
+    if before is None or control is None:
+        return f"{arm} undefined"
+    return f"{arm} {_points(control - before)}"
 
 
 def _changes_table(numbers: Numbers) -> Table:

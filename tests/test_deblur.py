@@ -1,10 +1,10 @@
-"""The null control, tiles of any size, and arms that share detections."""
+"""Tiles of any size, and arms that share detections."""
 
 import numpy as np
 import pytest
 from made_rows import make_detections, make_scene
 
-from transforms.deblur import deblur_tiles, keep
+from transforms.deblur import deblur_tiles
 from transforms.detect import detect_tiles, drop_invalid
 from transforms.functional.windows import Rectangle
 from transforms.inference import map_by_shape
@@ -18,28 +18,27 @@ def make_tile(height: int, width: int, level: int) -> Tile:
     return Tile(window, image, None, np.ones((height, width), bool), None)
 
 
+def add_null(tile):
+    return {"null": tile.before.copy()}
+
+
 def invert(images):
     assert min(images.shape[1:3]) >= 64
     return 255 - images
-
-
-def test_the_null_control_keeps_every_grey_level():
-    levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
-    assert (keep(levels) == levels).all()
 
 
 def test_tiles_of_any_size_come_back_in_order_and_in_their_size():
     sizes = [(64, 64), (10, 200), (64, 64), (3, 5)]
     tiles = [make_tile(*size, level) for level, size in enumerate(sizes)]
     settled = Rejected("k", "s", "read", "E", "m")
-    outcomes = deblur_tiles([tiles[0], settled, *tiles[1:]], invert)
+    outcomes = deblur_tiles([tiles[0], settled, *tiles[1:]], invert, add_null)
     assert outcomes[1] is settled
     deblurred = [outcome for outcome in outcomes if isinstance(outcome, DeblurredTile)]
     for tile, outcome, size in zip(tiles, deblurred, sizes, strict=True):
         assert outcome.tile is tile
-        assert outcome.after.shape == (*size, 3)
-        assert (outcome.after == 255 - tile.before).all()
-        assert (outcome.null == tile.before).all()
+        assert list(outcome.images) == ["before", "null", "after"]
+        assert outcome.images["after"].shape == (*size, 3)
+        assert (outcome.images["after"] == 255 - tile.before).all()
 
 
 def test_pictures_of_one_shape_go_together():
@@ -63,7 +62,7 @@ def test_arms_of_equal_pixels_are_searched_once():
         return [make_detections((1, 1, 9, 9)) for _ in stack]
 
     tile = make_tile(64, 64, 100)
-    [deblurred] = deblur_tiles([tile], invert)
+    [deblurred] = deblur_tiles([tile], invert, add_null)
     [detected] = detect_tiles([deblurred], find)
     assert len(seen) == 2
     assert list(detected.detections) == ["before", "null", "after"]

@@ -16,7 +16,7 @@ from pipeline.run import replay, run
 from transforms.functional.boxes import Detections
 from transforms.inference import map_pending
 from transforms.parquet import read_rows
-from transforms.records import Rejected, Tile
+from transforms.records import ARMS, Rejected, Tile
 from transforms.tables import DETECTIONS, REJECTED, SUMMARY, TILES
 
 CLASSES = {"car": "vehicle", "van": "vehicle", "truck": "vehicle", "bus": "vehicle"}
@@ -97,6 +97,36 @@ def test_the_null_control_equals_the_input(finished):
     for row in read_rows(finished, TILES):
         arms = {arm.pop("arm"): arm for arm in row["arms"]}
         assert arms["null"] == arms["before"]
+
+
+def test_a_run_has_the_arms_that_it_promised(finished):
+    promised = manifest.read(finished)["arms"]
+    assert promised == list(ARMS)
+    for row in read_rows(finished, TILES):
+        assert [arm["arm"] for arm in row["arms"]] == promised
+    assert promised == sorted(
+        {row["arm"] for row in read_rows(finished, SUMMARY)} - {"run"}, key=ARMS.index
+    )
+
+
+def test_the_oracle_is_closer_to_the_sharp_scene_than_the_input(finished):
+    psnr = {
+        row["arm"]: row["value"]
+        for row in read_rows(finished, SUMMARY)
+        if (row["stratum"], row["metric"]) == ("all", "psnr")
+    }
+    assert psnr["oracle"] > psnr["before"] + 1
+
+
+def test_a_run_without_controls_has_none(tmp_path, rendered_scene):
+    output = tmp_path / "run"
+    ladder = {"blur": {"severities": [2]}}
+    arms = {"controls": [], "oracle": {"method": "none"}}
+    assert run(configure(output, rendered_scene[0], read=ladder | {"core": 512}, arms=arms)) == 0
+    rows = list(read_rows(output, TILES))
+    assert {arm["arm"] for row in rows for arm in row["arms"]} == {"reference", "before", "after"}
+    assert {(row["severity"], row["blur_length"]) for row in rows} == {(2, 7)}
+    assert "severity=2" in {row["stratum"] for row in read_rows(output, SUMMARY)}
 
 
 def test_the_detector_works_on_the_sharp_scene_and_blur_costs_recall(finished):

@@ -24,7 +24,7 @@ def detected(*, before, after, reference=None, labels=None, sharp=False) -> Dete
     found = {"before": before, "null": before, "after": after}
     if sharp:
         found = {"reference": reference} | found
-    return DetectedTile(DeblurredTile(tile, after=image, null=image), found)
+    return DetectedTile(DeblurredTile(tile, {"after": image, "null": image}), found)
 
 
 def labels_of(*boxes, classes=None) -> Labels:

@@ -50,7 +50,7 @@ def test_every_column_is_explained_in_the_file(tmp_path, table):
     assert schema.names == [column.name for column in table.columns]
     assert all(field.metadata[b"description"] for field in schema)
     assert all(b"unit" in field.metadata for field in schema)
-    assert schema.metadata[b"schema_version"] == b"1"
+    assert schema.metadata[b"schema_version"] == b"2"
     assert schema.metadata[b"table"] == table.name.encode()
     assert schema.metadata[b"run_id"] == b"0123456789ab"
 

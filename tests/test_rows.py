@@ -64,7 +64,8 @@ def test_a_tile_names_its_window_and_blur():
     sharp, blurred = tile_of(), tile_of(blur=Blur(11, 45))
     assert (sharp["key"], sharp["blur_length"], sharp["blur_angle"]) == ("a.tif:0,512", None, None)
     assert blurred["key"] == "a.tif:0,512:11@45"
-    assert (blurred["blur_length"], blurred["blur_angle"]) == (11, 45)
+    assert (blurred["blur_length"], blurred["blur_angle"], blurred["severity"]) == (11, 45, None)
+    assert tile_of(blur=Blur(11, 45, severity=3))["severity"] == 3
 
 
 def test_a_tile_sums_the_counts_of_its_classes():

@@ -283,6 +283,15 @@ def test_every_core_meets_every_length_with_every_angle_once(tmp_path: Path) -> 
     assert len({window.key for window in windows}) == len(windows) == 8
 
 
+def test_a_severity_is_planned_as_its_rung_of_the_ladder(tmp_path: Path) -> None:
+    scene = open_it(write_picture(tmp_path / "a.tif", textured(64, 64, seed=0)))
+    windows = list(plan_windows(scene, ReadConfig(core=64, blur=BlurConfig(severities=(5, 1, 5)))))
+    angles = (0, 45, 90, 135)
+    wanted = [Blur(21, angle, 5) for angle in angles] + [Blur(4, angle, 1) for angle in angles]
+    assert [window.blur for window in windows] == wanted
+    assert windows[1].key == "a.tif:0,0:21@45"
+
+
 @pytest.mark.parametrize(
     ("pattern", "crs", "gsd"),
     [

@@ -46,6 +46,11 @@ def test_a_tile_counts_in_all_in_its_scene_and_in_its_blur():
     ]
 
 
+def test_a_rung_of_the_ladder_is_a_stratum():
+    row = make_tile_row(truth="labels", blur=Blur(7, 0, severity=2))
+    assert [stratum for (stratum, _), _ in strata_of(row)][2:] == ["blur_length=7", "severity=2"]
+
+
 def test_recall_and_precision_are_ratios_of_the_sums():
     described = values(summarize_rows(rows_of("labels"), iou=0.5))
     # Two classes with 3 labels, 2 found and 1 false each, on every one of four tiles.
@@ -58,11 +63,18 @@ def test_what_came_back_is_a_share_of_what_blur_took():
     def arm(found):
         return ArmSums(Quality(Mean.of(100, 1), Mean()), {"car": DetectionCounts(10, found, 0)})
 
-    arms = {"reference": arm(9), "before": arm(4), "null": arm(4), "after": arm(6)}
+    arms = {
+        "reference": arm(9),
+        "before": arm(4),
+        "null": arm(4),
+        "after": arm(6),
+        "oracle": arm(8),
+    }
     described = values(summarize(("all", "labels"), TileSums(arms=arms, tiles=1), iou=0.5))
     assert described["after", "recall_gain"] == pytest.approx(0.2)
     assert described["after", "recall_returned"] == pytest.approx(0.4)
     assert described["null", "recall_returned"] == 0
+    assert described["oracle", "recall_returned"] == pytest.approx(0.8)
     assert described["after", "psnr_gain"] == 0
 
 

@@ -4,16 +4,22 @@ import pytest
 from rich.console import Console
 
 from pipeline.verdict import results_table, verdict
-from transforms.records import SummaryRow
+from transforms.records import ARMS, SummaryRow
 
 
 def row(arm, metric, value, n=100, truth="labels"):
     return SummaryRow("all", truth, arm, metric, value, None, None, n, None)
 
 
-def recalls(prefix="", **values):
+def recalls(prefix="", matched=None, **values):
+    """Return the recall of each arm, and the same at precision 0.8 unless `matched` differs."""
     truth = "reference" if prefix else "labels"
-    return [row(arm, f"{prefix}recall", value, truth=truth) for arm, value in values.items()]
+    at_precision = values | (matched or {})
+    return [
+        row(arm, f"{prefix}{metric}", value, truth=truth)
+        for metric, shares in (("recall", values), ("recall_at_precision_0.8", at_precision))
+        for arm, value in shares.items()
+    ]
 
 
 def text(rows):
@@ -24,10 +30,25 @@ def text(rows):
 
 
 def test_what_blur_cost_and_what_came_back():
-    said = verdict(recalls(reference=0.9, before=0.5, null=0.5, after=0.7))
+    said = verdict(recalls(reference=0.9, before=0.5, null=0.5, unsharp=0.55, after=0.7))
     assert "Blur cost 40.0 points of recall (from 0.900 to 0.500)" in said
     assert "+20.0 points, +50 % of the loss" in said
-    assert "null control by +0.0 points" in said
+    assert "it beats every control (null +0.0 points, unsharp +5.0 points)" in said
+
+
+def test_a_gain_counts_only_if_every_control_is_beaten():
+    said = verdict(recalls(reference=0.9, before=0.5, null=0.5, unsharp=0.7, after=0.7))
+    assert "it does not beat unsharp, so no gain counts" in said
+
+
+def test_a_lower_bar_alone_beats_no_control():
+    values = {"reference": 0.9, "before": 0.5, "null": 0.5, "unsharp": 0.5, "after": 0.7}
+    said = verdict(recalls(matched={"after": 0.4}, **values))
+    assert "it does not beat null and unsharp, so no gain counts" in said
+
+
+def test_a_run_without_controls_says_so():
+    assert "no control ran" in verdict(recalls(reference=0.9, before=0.5, after=0.7))
 
 
 def test_a_loss_through_deblurring_is_said():
@@ -67,9 +88,9 @@ def test_without_any_tile_nothing_was_measured():
     assert "Nothing was measured" in verdict([])
 
 
-@pytest.mark.parametrize("arm", ["reference", "before", "null", "after"])
+@pytest.mark.parametrize("arm", ARMS)
 def test_the_table_has_a_line_per_arm(arm):
-    values = {"reference": 0.9, "before": 0.5, "null": 0.5, "after": 0.7}
+    values = dict(zip(ARMS, (0.9, 0.5, 0.51, 0.55, 0.7, 0.8), strict=True))
     rows = recalls(**values)
     rows += [row(a, m, 0.25) for a in values for m in ("precision", "ap50", "ssim")]
     rows += [row(a, "psnr", float("inf") if a == "reference" else 31.4159) for a in values]

@@ -1,16 +1,18 @@
-"""Deblur: every tile gets its `after` arm and the `null` control."""
+"""Deblur: every tile gets its `after` arm, and the arms that this is compared with."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.utils.shared import Shared
 from numpy.typing import NDArray
 
-from configs.schema import DeblurConfig
+from configs.schema import ArmsConfig, BlurConfig, DeblurConfig
 from models.deblurrer import SMALLEST, Deblurrer
 from models.shipped import resolve_weights
+from transforms.arms import MakeArms, make_arms
 from transforms.functional.pixels import crop_to, pad_to
 from transforms.inference import map_by_shape, map_pending, use_one_thread
 from transforms.records import DeblurredTile, Settled, Tile
@@ -33,43 +35,41 @@ def load_deblurrer(config: DeblurConfig) -> Deblurrer:
 
 
 def deblur_tiles(
-    outcomes: Sequence[Tile | Settled], network: Network
+    outcomes: Sequence[Tile | Settled], network: Network, make: MakeArms
 ) -> list[DeblurredTile | Settled]:
-    """Deblur the tiles of a micro-batch; `network` maps uint8 (n, h, w, 3) to the same."""
+    """Deblur the tiles of a micro-batch, and make the other arms of each.
+
+    `network` maps uint8 (n, h, w, 3) to the same; `make` maps a tile to its other arms.
+    """
 
     def deblur(tiles: Sequence[Tile]) -> list[DeblurredTile]:
-        padded = [_pad(tile.before) for tile in tiles]
-        after: list[Images] = map_by_shape(padded, network)
-        null: list[Images] = map_by_shape(padded, keep)
+        restored: list[Images] = map_by_shape([_pad(tile.before) for tile in tiles], network)
         return [
-            DeblurredTile(tile, *(crop_to(image, *tile.before.shape[:2]) for image in arms))
-            for tile, *arms in zip(tiles, after, null, strict=True)
+            DeblurredTile(tile, {**make(tile), "after": crop_to(image, *tile.before.shape[:2])})
+            for tile, image in zip(tiles, restored, strict=True)
         ]
 
     return map_pending(outcomes, deblur, stage="deblur", tile_of=_tile)
 
 
-def keep(images: Images) -> Images:
-    """Return the pictures through the path of the network, without it: the null control."""
-    unit = images.astype(np.float32) / np.float32(127.5) - np.float32(1)
-    levels = (unit + np.float32(1)) * np.float32(127.5)
-    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-
-
 @dataclass
 class Deblur(beam.PTransform):
-    """Deblur micro-batches of tiles."""
+    """Deblur micro-batches of tiles; `sensor` tells the noise of pictures blurred by us."""
 
     config: DeblurConfig
+    arms: ArmsConfig
+    sensor: BlurConfig
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
         """Map batches of `Tile` to batches of `DeblurredTile`; what is settled passes through."""
-        return batches | "Deblur batch" >> beam.ParDo(_DeblurBatch(self.config))
+        make = partial(make_arms, config=self.arms, sensor=self.sensor)
+        return batches | "Deblur batch" >> beam.ParDo(_DeblurBatch(self.config, make))
 
 
 class _DeblurBatch(beam.DoFn):
-    def __init__(self, config: DeblurConfig) -> None:
+    def __init__(self, config: DeblurConfig, make: MakeArms) -> None:
         self._config = config
+        self._make = make
         self._shared = Shared()
         self._stopwatch = Stopwatch("deblur")
 
@@ -78,7 +78,7 @@ class _DeblurBatch(beam.DoFn):
 
     def process(self, batch: list[Tile | Settled]) -> list[list[DeblurredTile | Settled]]:
         with self._stopwatch.running():
-            return [deblur_tiles(batch, self._network)]
+            return [deblur_tiles(batch, self._network, self._make)]
 
 
 def _pad(image: Images) -> Images:

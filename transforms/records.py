@@ -18,8 +18,10 @@ from transforms.functional.gain import DetectionCounts
 from transforms.functional.quality import Quality
 from transforms.functional.windows import Rectangle
 
-Arm = Literal["reference", "before", "null", "after"]
-ARMS: tuple[Arm, ...] = ("reference", "before", "null", "after")
+Arm = Literal["reference", "before", "null", "unsharp", "after", "oracle"]
+ARMS: tuple[Arm, ...] = ("reference", "before", "null", "unsharp", "after", "oracle")
+CONTROLS: tuple[Arm, ...] = ("null", "unsharp")
+"""The arms that `after` has to beat."""
 Truth = Literal["labels", "reference", "none"]
 Affine6 = tuple[float, float, float, float, float, float]
 Image = NDArray[np.uint8]
@@ -47,10 +49,14 @@ class Scene:
 
 @dataclass(frozen=True)
 class Blur:
-    """A synthetic motion blur: length in pixels, angle in degrees counter-clockwise from +col."""
+    """A synthetic motion blur: length in pixels, angle in degrees counter-clockwise from +col.
+
+    `severity` is its rung on the run's ladder, None for a length that the user chose.
+    """
 
     length: float
     angle: float
+    severity: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,18 +103,18 @@ class Tile:
 
 @dataclass(frozen=True, eq=False)
 class DeblurredTile:
-    """A tile with its deblurred arm and the `null` control."""
+    """A tile and the arms made of its `before`: `after`, and what the run compares it with."""
 
     tile: Tile
-    after: Image
-    null: Image
+    made: Mapping[Arm, Image]
 
     @property
     def images(self) -> dict[Arm, Image]:
         """Return the picture of every arm that exists, in the order of `ARMS`."""
         sharp = self.tile.reference
-        known: dict[Arm, Image] = {} if sharp is None else {"reference": sharp}
-        return known | {"before": self.tile.before, "null": self.null, "after": self.after}
+        known: dict[Arm, Image] = {"before": self.tile.before, **self.made}
+        known |= {} if sharp is None else {"reference": sharp}
+        return {arm: known[arm] for arm in ARMS if arm in known}
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,6 +46,7 @@ def tile_rows(row: TileRow, *, threshold: float, crs: str = "scene") -> Rows:
         "crs": scene.crs,
         "blur_length": window.blur.length if window.blur else None,
         "blur_angle": window.blur.angle if window.blur else None,
+        "severity": window.blur.severity if window.blur else None,
         "truth": row.truth,
         "status": row.status,
         "valid_pixels": row.valid_pixels,

@@ -14,6 +14,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from configs.schema import BlurConfig, ReadConfig, RunConfig
+from configs.severity import LADDERS
 from transforms.functional.windows import plan_cores
 from transforms.records import Affine6, Blur, Rejected, Scene, Window
 
@@ -231,6 +232,9 @@ def plan_windows(scene: Scene, config: ReadConfig) -> Iterator[Window]:
 
 
 def plan_blurs(config: BlurConfig) -> tuple[Blur | None, ...]:
-    """Return every length with every angle, each pair once; without lengths only None."""
-    pairs = (Blur(length, angle) for length in config.lengths for angle in config.angles)
+    """Return every length or severity with every angle, each pair once; without any only None."""
+    lengths = LADDERS[config.ladder].lengths
+    rungs = [(lengths[severity - 1], severity) for severity in config.severities]
+    chosen = [*rungs, *((length, None) for length in config.lengths)]
+    pairs = (Blur(length, angle, rung) for length, rung in chosen for angle in config.angles)
     return tuple(dict.fromkeys(pairs)) or (None,)

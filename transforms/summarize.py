@@ -10,10 +10,13 @@ import apache_beam as beam
 
 from transforms.functional.gain import DetectionCounts
 from transforms.functional.quality import Quality
-from transforms.records import ARMS, Arm, Changes, SummaryRow, TileRow, Truth
+from transforms.records import ARMS, CONTROLS, Arm, Changes, SummaryRow, TileRow, Truth
 
 ALL = "all"
-GAIN_ARMS: tuple[Arm, ...] = ("null", "after")
+MATCHED_PRECISION = 0.8
+AT_PRECISION = f"_at_precision_{MATCHED_PRECISION:g}"
+"""What stands behind the name of a metric that is read at this precision."""
+GAIN_ARMS: tuple[Arm, ...] = (*CONTROLS, "after", "oracle")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +76,8 @@ def strata_of(row: TileRow) -> Iterator[tuple[Stratum, TileSums]]:
     strata = [ALL, f"scene={row.window.scene.name}"]
     if row.window.blur is not None:
         strata.append(f"blur_length={row.window.blur.length:g}")
+        if row.window.blur.severity is not None:
+            strata.append(f"severity={row.window.blur.severity}")
     for stratum in strata:
         yield (stratum, row.truth), sums
 
@@ -168,8 +173,8 @@ class _Rows:
         self.add(arm, f"{prefix}recall", counts.recall, counts.labels)
         self.add(arm, f"{prefix}precision", counts.precision, counts.detections)
         self.add(arm, f"{prefix}ap{round(100 * iou)}", ap, counts.labels)
-        matched = counts.recall_at_precision(0.8)
-        self.add(arm, f"{prefix}recall_at_precision_0.8", matched, counts.labels)
+        matched = counts.recall_at_precision(MATCHED_PRECISION)
+        self.add(arm, f"{prefix}recall{AT_PRECISION}", matched, counts.labels)
 
 
 def _describe_quality(table: _Rows, arm: Arm, quality: Quality) -> None:
@@ -183,7 +188,7 @@ def _describe_detection(table: _Rows, arm: Arm, sums: ArmSums, iou: float) -> No
 
 
 def _describe_gain(table: _Rows, arms: Mapping[Arm, ArmSums]) -> None:
-    """Add after (and null) minus before, and the share of the lost recall that came back."""
+    """Add every made arm minus before, and the share of the lost recall that came back."""
     prefix = metric_prefix(table.truth)
     totals = {arm: sums.total for arm, sums in arms.items()}
     before = totals["before"]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 Type = Literal[
     "string", "int32", "int64", "float32", "float64", "binary", "struct", "list of struct"
@@ -49,7 +49,9 @@ class Rows:
 
 KEY = Column("key", "string", "planned window: scene:col,row and :length@angle where blurred by us")
 SCENE = Column("scene", "string", "name of the scene in this run")
-ARM = Column("arm", "string", "version of the tile: reference, before, null or after")
+ARM = Column(
+    "arm", "string", "version of the tile: reference, before, null, unsharp, after or oracle"
+)
 TRUTH = Column("truth", "string", "what the counts refer to: labels, reference or none")
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -97,6 +99,7 @@ TILES = Table(
         Column("crs", "string", "CRS of the scene; null: coordinates are pixels", nullable=True),
         Column("blur_length", "float64", "blur applied by us; null if none", "px", True),
         Column("blur_angle", "float64", "its angle from +x, counter-clockwise", "degree", True),
+        Column("severity", "int32", "its rung on the run's ladder; null if none", "", True),
         TRUTH,
         Column("status", "string", "measured, or empty: no valid pixel in the core"),
         Column("valid_pixels", "int64", "pixels of the core that hold data", "px"),
