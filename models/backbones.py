@@ -1,4 +1,4 @@
-"""MobileNetV2 as DeblurGAN-v2 uses it: its blocks, its norm layers, and its separable variant.
+"""Norm layers of all networks, and MobileNetV2 as DeblurGAN-v2 uses it, plain or separable.
 
 Paper: Sandler et al.: MobileNetV2, CVPR 2018 (arXiv 1801.04381). Blocks and layers are numbered as
 in the published weights of DeblurGAN-v2.
@@ -37,6 +37,18 @@ class BatchNorm(nn.BatchNorm2d):
         if self.per_image and not self.training:
             return functional.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
         return super().forward(input)
+
+
+class BatchNormAct(BatchNorm):
+    """Batch normalisation followed by its activation, as timm joins them."""
+
+    def __init__(self, channels: int, *, eps: float, activation: nn.Module) -> None:
+        super().__init__(channels, eps=eps)
+        self.act = activation
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise and activate (n, c, h, w)."""
+        return cast(Tensor, self.act(super().forward(input)))
 
 
 class InstanceNorm(nn.InstanceNorm2d):
@@ -79,6 +91,17 @@ def norm_layers(kind: Norm, channels: int, *, tracked: bool = True) -> list[nn.M
     if kind == "batch":
         return [BatchNorm(channels)]
     return [InstanceNorm(channels, tracked=tracked)] if kind == "instance" else []
+
+
+def adopt_norms(encoder: nn.Module) -> None:
+    """Replace the batch norms of a timm network by ours, in place; names and values stay."""
+    for parent in list(encoder.modules()):
+        for name, norm in list(parent.named_children()):
+            if isinstance(norm, nn.BatchNorm2d):
+                activation = getattr(norm, "act", nn.Identity())
+                ours = BatchNormAct(norm.num_features, eps=norm.eps, activation=activation)
+                ours.weight, ours.bias = norm.weight, norm.bias
+                setattr(parent, name, ours)
 
 
 class Depthwise(nn.Conv2d):

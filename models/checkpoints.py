@@ -2,8 +2,9 @@
 
 Weights are data: nothing in a file is ever executed.
 
-Ours are safetensors whose header names the architecture, its options and the halo. The published
-`fpn_mobilenet.h5` is a pickle of tensors, read with `weights_only=True`.
+Ours are safetensors whose header names the architecture, its options and the halo. Published files
+(`fpn_mobilenet.h5`, `fpn_inception.h5`, `latest_net_G.pth`) are pickles of tensors, read with
+`weights_only=True`, which refuses code before it could run.
 """
 
 import hashlib
@@ -20,14 +21,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.deblurgan_v2 import Generator, GeneratorOptions
+from models.networks import Options, build, options_from_dict
+from models.published import (
+    describe_bytes,
+    describe_content,
+    describe_options,
+    published_options,
+    state_dict_in,
+    with_counters,
+    without_aliases,
+)
+from models.restorer import Restorer
 
-ARCHITECTURE = "deblurgan_v2"
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
-
-# The published module registers blocks of the backbone a second time as fpn.enc0 ... fpn.enc4:
-# first block of each.
-_ALIASES = {"enc0": 0, "enc1": 2, "enc2": 4, "enc3": 7, "enc4": 11}
 
 
 class CheckpointError(ValueError):
@@ -43,7 +49,7 @@ class GeneratorInfo:
 
     path: Path
     sha256: str
-    options: GeneratorOptions
+    options: Options
     halo_px: int | None
 
 
@@ -91,7 +97,7 @@ def read_card(path: Path) -> ModelCard:
 
 
 def save_generator(
-    path: Path, generator: Generator, *, halo_px: int, dtype: torch.dtype = torch.float16
+    path: Path, generator: Restorer, *, halo_px: int | None, dtype: torch.dtype = torch.float16
 ) -> None:
     """Write the weights as safetensors with architecture, options and halo in the header."""
     tensors = {
@@ -99,55 +105,50 @@ def save_generator(
         for name, tensor in generator.state_dict().items()
     }
     header = {
-        "architecture": ARCHITECTURE,
+        "architecture": generator.architecture,
         "options": json.dumps(generator.options.to_dict()),
-        "halo_px": str(halo_px),
     }
+    if halo_px is not None:
+        header["halo_px"] = str(halo_px)
     save_file(tensors, str(path), metadata=header)
     path.chmod(0o644)
 
 
-def load_generator(path: Path, *, sha256: str | None = None) -> tuple[Generator, GeneratorInfo]:
-    """The generator in a weight file, in evaluation mode, float32, on the CPU.
+def load_generator(path: Path, *, sha256: str | None = None) -> tuple[Restorer, GeneratorInfo]:
+    """The network in a weight file, in evaluation mode, float32, on the CPU.
 
-    `.safetensors` files are ours; anything else is read as a published checkpoint. With `sha256`,
-    a file that has another digest is refused before it is opened. Every tensor must fit: missing,
-    unknown and misshapen ones are errors.
+    Which network it is, is found from the header (ours) or from the names of the tensors
+    (published). With `sha256`, a file that has another digest is refused before it is opened.
+    Every tensor must fit: missing, unknown and misshapen ones are errors.
     """
     digest = _checked_digest(path, sha256)
-    if path.suffix == ".safetensors":
-        options, halo_px, tensors = _read_ours(path)
+    content, header = _read(path)
+    if "architecture" in header:
+        options, halo_px = _read_header(path, header)
+        tensors = content
     else:
-        options, halo_px, tensors = GeneratorOptions(), None, published_tensors(_unpickle(path))
-    generator = Generator(options)
-    _check_fit(path, tensors, generator.state_dict())
-    generator.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    return generator.eval(), GeneratorInfo(path, digest, options, halo_px)
+        options, tensors, halo_px = *_recognise(path, content), None
+    with torch.device("meta"):
+        network = build(options)
+    wanted = network.state_dict()
+    tensors = with_counters(tensors, wanted)
+    _check_fit(path, tensors, wanted, describe_options(options))
+    network.load_state_dict(
+        {name: tensor.to(wanted[name].dtype).contiguous() for name, tensor in tensors.items()},
+        assign=True,
+    )
+    return network.eval(), GeneratorInfo(path, digest, options, halo_px)
 
 
-def published_tensors(content: object) -> dict[str, Tensor]:
-    """The tensors of a published checkpoint by our names.
-
-    Takes the state dict out of `{"model": ...}`, strips `module.`, and drops the second copy of
-    the backbone after checking that it is one.
-    """
-    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
-        content = content["model"]
-    if not isinstance(content, Mapping) or not all(
-        isinstance(value, Tensor) for value in content.values()
-    ):
-        raise CheckpointError(f"not a state dict of tensors, got {type(content).__name__}")
-    tensors = {str(key).removeprefix("module."): value for key, value in content.items()}
-    for alias in [name for name in tensors if name.startswith("fpn.enc")]:
-        copy, original = tensors.pop(alias), tensors.get(_original_name(alias))
-        if original is None or not torch.equal(copy, original):
-            raise CheckpointError(f"{alias} differs from {_original_name(alias)}, wanted a copy")
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of any weight file; CheckpointError says what the file is if it is none."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no weight file at {path}")
+    content, _ = _read(path)
+    tensors = state_dict_in(content)
+    if tensors is None:
+        raise CheckpointError(f"{path} looks like {describe_content(content)}, wanted tensors")
     return tensors
-
-
-def _original_name(alias: str) -> str:
-    level, block, rest = alias.removeprefix("fpn.").split(".", 2)
-    return f"fpn.features.{_ALIASES.get(level, 0) + int(block)}.{rest}"
 
 
 def _checked_digest(path: Path, wanted: str | None) -> str:
@@ -159,34 +160,60 @@ def _checked_digest(path: Path, wanted: str | None) -> str:
     return got
 
 
-def _read_ours(path: Path) -> tuple[GeneratorOptions, int, dict[str, Tensor]]:
+def _read(path: Path) -> tuple[Any, dict[str, str]]:
+    """What a weight file holds, and the header of a safetensors file."""
+    what = describe_bytes(path)
+    if what is not None:
+        raise CheckpointError(f"{path} is damaged or no weight file: it looks like {what}")
+    with path.open("rb") as file:
+        is_safetensors = file.read(9)[8:] == b"{"
+    if not is_safetensors and path.suffix != ".safetensors":
+        return _unpickle(path), {}
     try:
         with safe_open(str(path), framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
-    if header.get("architecture") != ARCHITECTURE:
-        raise CheckpointError(
-            f"{path} holds architecture {header.get('architecture')!r}, wanted {ARCHITECTURE!r}"
-        )
-    return (
-        GeneratorOptions.from_dict(json.loads(header["options"])),
-        int(header["halo_px"]),
-        tensors,
-    )
 
 
 def _unpickle(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = str(error).split("\n\t(1)")[0].split(". Do it only if")[0]
         raise CheckpointError(
-            f"{path} is damaged or holds more than tensors, and is not loaded: {error}"
+            f"{path} is damaged or holds more than tensors (code, perhaps), and is not loaded: "
+            f"{reason}"
         ) from error
 
 
-def _check_fit(path: Path, got: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+def _read_header(path: Path, header: Mapping[str, str]) -> tuple[Options, int | None]:
+    try:
+        options = options_from_dict(header["architecture"], json.loads(header["options"]))
+        halo_px = header.get("halo_px")
+        return options, None if halo_px is None else int(halo_px)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} does not hold a deblurrer of ours: {error}") from error
+
+
+def _recognise(path: Path, content: object) -> tuple[Options, dict[str, Tensor]]:
+    tensors = state_dict_in(content)
+    options = None if tensors is None else published_options(tensors)
+    if tensors is None or options is None:
+        raise CheckpointError(
+            f"{path} does not hold a generator that is known here: it looks like "
+            f"{describe_content(content)}"
+        )
+    try:
+        return options, without_aliases(tensors)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _check_fit(
+    path: Path, got: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str
+) -> None:
     missing = [name for name in wanted if name not in got]
     unknown = [name for name in got if name not in wanted]
     misshapen = [
@@ -196,7 +223,7 @@ def _check_fit(path: Path, got: Mapping[str, Tensor], wanted: Mapping[str, Tenso
     ]
     if missing or unknown or misshapen:
         raise CheckpointError(
-            f"{path} does not hold this generator: {_count('missing', missing)}, "
+            f"{path} looks like {what} but does not hold it: {_count('missing', missing)}, "
             f"{_count('unknown', unknown)}, {_count('misshapen', misshapen)}"
         )
 

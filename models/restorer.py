@@ -28,16 +28,28 @@ class Restorer(nn.Module):
     """A network from float (n, 3, h, w) in [-1, 1] to restored images of the same shape and range.
 
     `stride`: h, w and the origins of tiles that are to agree are multiples of it. `smallest`: the
-    least h and w, in px. Every restorer adds a correction to its input.
+    least h and w, in px. `local`: whether an output depends on a finite neighbourhood only (once
+    norms are frozen), so that tiles with a wide enough halo agree. Every restorer adds a correction
+    to its input.
     """
 
     architecture: ClassVar[str]
     options: RestorerOptions
     stride: int
     smallest: int
+    local: bool = True
 
     def forward(self, x: Tensor) -> Tensor:
-        """Restore images: clamp(tanh(correction(x)) + x, -1, 1), in float32."""
+        """Restore images: clamp(tanh(correction(x)) + x, -1, 1), in float32.
+
+        Raises ValueError for sizes that the network does not take.
+        """
+        height, width = x.shape[2:]
+        if height % self.stride or width % self.stride or min(height, width) < self.smallest:
+            raise ValueError(
+                f"sides must be multiples of {self.stride} and at least {self.smallest} px, "
+                f"got {height} x {width}"
+            )
         correction = torch.tanh(self.correction(x).float())
         return torch.clamp(correction + x.float(), -1.0, 1.0)
 

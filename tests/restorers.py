@@ -20,6 +20,9 @@ TINY: dict[str, Options] = {
     "mobilenet_dsc": GeneratorOptions(
         "mobilenet_dsc", 16, "none", "none", stem=8, stages=_STAGES, taps=_TAPS
     ),
+    "inception": GeneratorOptions("inception", 16, depths=(1, 1, 1)),
+    "se_resnext": GeneratorOptions("se_resnext", 16, "batch", depths=(1, 1, 1, 1)),
+    "efficientnet_lite0": GeneratorOptions("efficientnet_lite0", 16, "batch"),
     "resnet": ResNetOptions(channels=4, blocks=2),
     "resnet_batch": ResNetOptions(channels=4, blocks=1, dropout=0, norm="batch"),
     "unet": UNetOptions((4, 6, 8), (1, 1, 1, 1, 1)),
@@ -54,19 +57,17 @@ def reach(options: Options, width: int, height: int = 64) -> int:
     of one output pixel are its receptive field. All positions on the stride grid are tried, in
     the middle of a picture that must be wide enough.
     """
-    network = _positive(build(options)).double().eval()
-    x = torch.ones((1, 3, height, width), dtype=torch.float64)
-    x = x.repeat(network.stride, 1, 1, 1).requires_grad_()
+    network = _positive(build(options)).double().eval().requires_grad_(False)
+    x = torch.ones((1, 3, height, width), dtype=torch.float64, requires_grad=True)
+    row = network.correction(x)[0, :, height // 2].sum(0)
     middle = width // 2 // network.stride * network.stride
-    correction = network.correction(x)
-    sum(correction[i, :, height // 2, middle + i].sum() for i in range(network.stride)).backward()
-    assert x.grad is not None
     distances = []
-    for phase, gradient in enumerate(x.grad):
-        columns = torch.nonzero(gradient.abs().sum((0, 1)))[:, 0]
+    for column in range(middle, middle + network.stride):
+        (gradient,) = torch.autograd.grad(row[column], x, retain_graph=True)
+        columns = torch.nonzero(gradient.abs().sum((0, 1, 2)))[:, 0]
         assert columns.min() > 0, "the picture is too narrow"
         assert columns.max() < width - 1, "the picture is too narrow"
-        distances += [middle + phase - int(columns.min()), int(columns.max()) - middle - phase]
+        distances += [column - int(columns.min()), int(columns.max()) - column]
     return max(distances)
 
 

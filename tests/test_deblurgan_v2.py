@@ -1,6 +1,5 @@
 """The generator: names, sizes, normalisation, and what it promises about its output."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,36 +7,37 @@ import torch
 from torch import nn
 
 from models.backbones import MOBILENET_V2, DepthwiseSeparable, set_normalisation
+from models.cost import macs_per_pixel
 from models.deblurgan_v2 import Generator, GeneratorOptions
 from models.networks import parameter_count
+from tests.published_files import published_keys
 from tests.restorers import TINY, images, make, reach
 
-# Names and shapes of the published fpn_mobilenet.h5, as listed from the original module.
-KEYS = Path(__file__).parent / "golden" / "fpn_mobilenet_keys.tsv"
-
+PUBLISHED = {
+    "mobilenet": GeneratorOptions(),
+    "inception": GeneratorOptions("inception", 256),
+}
 SMALL, NORMS = TINY["mobilenet_dsc"], TINY["mobilenet"]
 
 
-def published_keys() -> dict[str, tuple[int, ...]]:
-    rows = (line.split("\t") for line in KEYS.read_text().splitlines())
-    return {
-        row[0]: tuple(int(side) for side in row[1].strip("()").split(",") if side.strip())
-        for row in rows
-    }
-
-
-def test_names_and_shapes_are_the_published_ones():
-    wanted = {name: shape for name, shape in published_keys().items() if ".enc" not in name}
+@pytest.mark.parametrize("variant", sorted(PUBLISHED))
+def test_names_and_shapes_are_the_published_ones(variant):
+    wanted = {name: shape for name, shape in published_keys(variant).items() if ".enc" not in name}
     with torch.device("meta"):
-        ours = {
-            name: tuple(t.shape) for name, t in Generator(GeneratorOptions()).state_dict().items()
-        }
-    assert len(published_keys()) == 622
-    assert ours == wanted
+        state = Generator(PUBLISHED[variant]).state_dict()
+    assert {name: tuple(tensor.shape) for name, tensor in state.items()} == wanted
+    assert len(published_keys(variant)) == {"mobilenet": 622, "inception": 2384}[variant]
 
 
-def test_the_published_generator_has_the_published_size():
-    assert parameter_count(Generator(GeneratorOptions())) == 3_312_707
+@pytest.mark.parametrize(
+    ("variant", "parameters", "macs_per_px"),
+    [("mobilenet", 3_312_707, 41_300), ("inception", 60_929_291, 267_300)],
+)
+def test_published_generators_have_their_published_size_and_cost(variant, parameters, macs_per_px):
+    with torch.device("meta"):
+        generator = Generator(PUBLISHED[variant])
+        assert parameter_count(generator) == parameters
+        assert macs_per_pixel(generator, 256) == pytest.approx(macs_per_px, rel=0.001)
 
 
 @pytest.mark.parametrize("options", [SMALL, NORMS, GeneratorOptions()])
@@ -109,6 +109,61 @@ def test_the_published_backbone_is_mobilenet_v2():
     assert sum(repeats for _, _, repeats, _ in MOBILENET_V2) == 17
 
 
+def test_inception_taps_lie_on_the_path_of_the_classifier():
+    # What the taps end in, continued by timm's own last layers, is what timm computes.
+    pyramid = make(TINY["inception"]).fpn
+    encoder, x = pyramid.inception, images(1, 128, 160)
+    *_, last = pyramid.levels(x)
+    with torch.no_grad():
+        features = encoder.conv2d_7b(encoder.block8(encoder.repeat_2(last)))
+        torch.testing.assert_close(features, encoder.forward_features(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("sides", [(128, 160), (256, 128)])
+def test_inception_maps_are_completed_to_exact_fractions(sides):
+    maps = make(TINY["inception"]).fpn(images(1, *sides))
+    wanted = [(sides[0] // stride, sides[1] // stride) for stride in (2, 4, 8, 16, 32)]
+    assert [tuple(m.shape[2:]) for m in maps] == wanted
+
+
+def test_inception_paddings_mirror_the_missing_borders():
+    # At 256 px the encoder leaves 127, 62, 29, 14, 6 of 128, 64, 32, 16, 8 positions.
+    pyramid = make(TINY["inception"]).fpn
+    levels = pyramid.levels(images(1, 256, 256))
+    assert [level.shape[2] for level in levels] == [127, 62, 29, 14, 6]
+    fine = pyramid(images(1, 256, 256))[0]
+    torch.testing.assert_close(fine[:, :, :127, :127], pyramid.lateral0(levels[0]))
+    torch.testing.assert_close(fine[:, :, 127], fine[:, :, 125])
+
+
+def test_squeeze_and_excitation_makes_every_output_depend_on_the_whole_tile():
+    network = make(TINY["se_resnext"])
+    x = images(1, 64, 1024)
+    other = x.clone()
+    other[:, :, :, 960:] = 0
+    changed = (network(x) - network(other)).abs().amax((0, 1, 2)) > 0
+    assert changed[:32].any()
+    assert not network.local
+    assert make(TINY["efficientnet_lite0"]).local
+
+
+@pytest.mark.parametrize(
+    ("variant", "depths"), [("inception", (1,)), ("se_resnext", (1, 1)), ("mobilenet", (1,))]
+)
+def test_depths_must_fit_the_encoder(variant, depths):
+    with pytest.raises(ValueError, match=f"{variant} takes . depths"):
+        GeneratorOptions(variant, depths=depths)
+
+
+def test_depths_left_out_are_the_published_ones():
+    assert GeneratorOptions("inception").depths == (10, 20, 9)
+    assert GeneratorOptions("se_resnext").depths == (3, 4, 6, 3)
+
+
 @pytest.mark.slow
-def test_the_published_mobilenet_reaches_283_px():
-    assert reach(GeneratorOptions(channels=4), 640, 32) == 283
+@pytest.mark.parametrize(
+    ("options", "width", "height", "px"),
+    [(GeneratorOptions(channels=4), 640, 32, 283), (TINY["inception"], 640, 128, 240)],
+)
+def test_an_input_pixel_reaches_no_further_than_stated(options, width, height, px):
+    assert reach(options, width, height) == px
