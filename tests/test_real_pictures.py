@@ -1,38 +1,85 @@
 """The page of results says what the summaries say."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
+from scenes import textured, write_picture
 
-from benchmarks.real_pictures import Place, describe
+from benchmarks.real_pictures import Place, describe, measure_harm
+from configs.load import validate
+from configs.schema import RunConfig
+from transforms.functional.quality import Mean, Quality
+from transforms.records import ARMS, SummaryRow
 
-LENGTHS = (7.0, 11.0, 15.0, 21.0)
+SEVERITIES = (1, 2, 4)
 
 
-def place(title: str, labels: int, after: float) -> Place:
+def config(**changes) -> RunConfig:
+    read = {"blur": {"severities": list(SEVERITIES)}}
+    return validate(RunConfig, {"read": read} | changes, source="test")
+
+
+def place(title: str = "A", *, after: float = 0.6, unsharp: float = 0.45) -> Place:
     """Return a place where blur halves a recall of .8 and deblurring brings it to `after`."""
-    recall = {"reference": 0.8, "before": 0.4, "null": 0.4, "after": after}
-    psnr = {"reference": float("inf"), "before": 25.0, "null": 25.0, "after": 27.0}
+    recall = dict(zip(ARMS, (0.8, 0.4, 0.4, unsharp, after, 0.7), strict=True))
+    psnr = dict(zip(ARMS, (float("inf"), 25.0, 25.0, 24.0, 27.0, 29.0), strict=True))
     numbers = {}
-    for length in LENGTHS:
+    for severity in SEVERITIES:
+        stratum = f"severity={severity}"
         for arm, share in recall.items():
-            values = {"recall": share, "psnr": psnr[arm], "ssim": 0.5}
-            values |= dict.fromkeys(("precision", "ap50", "recall_at_precision_0.8"), 0.25)
+            ssim = 0.5 + (0.01 * severity if arm == "after" else 0)
+            values = {"recall": share, "psnr": psnr[arm], "ssim": ssim}
+            values |= {"precision": 0.9, "ap50": 0.25, "recall_at_precision_0.8": share}
             for metric, value in values.items():
-                key = f"blur_length={length:g}", arm, metric
-                numbers[key] = {"value": value, "n": labels}
-    return Place(title, LENGTHS, 4, 0.3, numbers, {"weights": {"net": "abcdef0123456789"}})
+                row = SummaryRow(stratum, "labels", arm, metric, value, None, None, 400, None)
+                numbers[stratum, arm, metric] = row
+    manifest = {"weights": {"net": "abcdef0123456789"}, "arms": list(ARMS)}
+    harm = Quality(Mean.of(65025, 10_000))
+    return Place(title, config(), numbers, manifest, harm)
 
 
-def test_promises_are_means_by_labels():
-    text = describe([place("A", 100, 0.6), place("B", 300, 0.4)])
-    lines = {line.split("|")[1].strip(): line for line in text.splitlines() if "%" in line}
-    assert "| +2.00 | +0.0000 | 0.800 | 0.400 | 0.600 | 50 % |" in lines["A"]
-    assert "| 0 % |" in lines["B"]
-    assert "| 0.450 | 12 % |" in lines["both, by labels"]
+def promise(text: str, arm: str) -> list[str]:
+    """Return the cells of the promises' row of an arm."""
+    [line] = [line for line in text.splitlines() if line.startswith(f"| A | {arm} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-@pytest.mark.parametrize("arm", ["reference", "before", "null", "after"])
-def test_every_arm_and_length_has_a_line(arm):
-    text = describe([place("A", 100, 0.6)])
-    lines = [line for line in text.splitlines() if f" px | {arm} |" in line]
-    assert len(lines) == (1 if arm == "reference" else len(LENGTHS))
+def test_promises_are_means_over_the_severities():
+    cells = promise(describe([place()]), "after")
+    assert cells[2] == "+2.00"
+    assert cells[3:8] == ["+0.0100", "+0.0200", "-", "+0.0400", "-"]
+    assert cells[8] == "50 %"
+
+
+def test_controls_are_counted_severity_by_severity():
+    assert promise(describe([place()]), "after")[9:11] == ["3 of 3", "3 of 3"]
+    assert promise(describe([place(unsharp=0.6)]), "after")[9:11] == ["3 of 3", "0 of 3"]
+    assert promise(describe([place()]), "unsharp")[9:11] == ["3 of 3", "-"]
+
+
+def test_the_sharp_input_is_told_for_the_network_alone():
+    text = describe([place()])
+    assert promise(text, "after")[11] == "40.00"
+    assert promise(text, "oracle")[11] == "-"
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_arm_and_severity_has_a_line(arm):
+    text = describe([place()])
+    rungs = ["sharp"] if arm == "reference" else SEVERITIES
+    assert all(text.count(f"\n| {rung} | {arm} |") == 1 for rung in rungs)
     assert "net (abcdef012345)" in text
+    assert "100 labelled vehicles under each of 4 angles" in text
+
+
+def test_harm_is_what_deblurring_does_to_the_sharp_picture(tmp_path: Path, monkeypatch):
+    image = textured(100, 140, seed=1)
+    scene = write_picture(tmp_path / "a.tif", image)
+
+    def lift(stack):
+        return (stack + np.uint8(1)).astype(np.uint8)
+
+    monkeypatch.setattr("benchmarks.real_pictures.load_deblurrer", lambda config: lift)
+    quality = measure_harm(config(input={"scenes": [str(scene)]}))
+    assert quality.squared_error == Mean.of(image.size, image.size)
