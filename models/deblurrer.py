@@ -1,6 +1,7 @@
 """The deblurrer: uint8 images in, uint8 images out."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, cast
 
@@ -13,30 +14,38 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from models.backbones import DepthwiseSeparable, Normalisation, set_normalisation
 from models.checkpoints import GeneratorInfo, load_generator
-from models.deblurgan_v2 import STRIDE, Generator
+from models.restorer import Restorer
 
 Images = npt.NDArray[np.uint8]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 SMALLEST = 64
-"""Smallest height and width that a generator takes, in pixels."""
+"""Smallest height and width of an image, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
 class Deblurrer:
     """A generator ready to restore images; each result depends on its image alone.
 
-    `stride`: tile origins must be multiples of it for tiles to agree. `halo` (px): with this
-    margin a tile differs from the whole image by at most half a grey level; None where nobody has
-    measured it.
+    It takes every network of `models.networks`. `halo` (px): with this margin a tile differs from
+    the whole image by at most half a grey level; None where nobody has measured it.
     """
 
-    generator: Generator
+    generator: Restorer
     info: GeneratorInfo
     normalisation: Normalisation
     device: str
     dtype: Dtype
-    stride: int = STRIDE
+
+    @property
+    def stride(self) -> int:
+        """Tile origins must be multiples of it, in px, for tiles to agree."""
+        return self.generator.stride
+
+    @property
+    def smallest(self) -> int:
+        """The network's least height and width in px; smaller images are mirrored up to it."""
+        return self.generator.smallest
 
     @property
     def halo(self) -> int | None:
@@ -56,14 +65,14 @@ class Deblurrer:
         """Read the weights and place them on the device.
 
         `device` is "cpu", "cuda" or "cuda:N"; a GPU that is not there is a RuntimeError, never a
-        slow CPU. `float16` needs a GPU; `bfloat16` and `float16` change results by less than a
-        grey level or two.
+        slow CPU. Weights without running statistics cannot be `frozen`: a ValueError. `float16`
+        needs a GPU; `bfloat16` and `float16` change results by less than a grey level or two.
         """
         _check_device(device, dtype)
         generator, info = load_generator(weights, sha256=sha256)
+        set_normalisation(generator, normalisation)
         if normalisation == "frozen":
             fold_norms(generator)
-        set_normalisation(generator, normalisation)
         generator.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
         generator.requires_grad_(False)
         return cls(generator, info, normalisation, device, dtype)
@@ -91,41 +100,52 @@ class Deblurrer:
         ):
             pixels = torch.from_numpy(images.copy()).to(self.device)
             x = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
-            restored = self.generator(_padded(x))[:, :, :height, :width]
+            padded = _padded(x, stride=self.stride, smallest=self.smallest)
+            restored = self.generator(padded)[:, :, :height, :width]
             levels = ((restored + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
             return cast(Images, levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
 
-def fold_norms(generator: Generator) -> None:
+def fold_norms(network: nn.Module) -> None:
     """Fold every norm layer's running statistics into the convolution before it, in place.
 
-    The function stays the same up to rounding, and costs no pass over memory for the norms.
+    The function stays the same up to rounding, and costs no pass over memory for the norms. A norm
+    is folded where its module defines it right after a convolution, as all networks here do.
     """
-    for sequence in [m for m in generator.modules() if isinstance(m, nn.Sequential)]:
-        for number in range(len(sequence) - 1):
-            conv, norm = sequence[number], sequence[number + 1]
+    for parent in list(network.modules()):
+        for (_, conv), (name, norm) in pairwise(list(parent.named_children())):
             if isinstance(conv, DepthwiseSeparable):
                 conv = conv.pointwise
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d | nn.InstanceNorm2d):
-                assert norm.running_mean is not None
-                assert norm.running_var is not None
-                conv.weight, bias = fuse_conv_bn_weights(
-                    conv.weight,
-                    conv.bias,
-                    norm.running_mean,
-                    norm.running_var,
-                    norm.eps,
-                    norm.weight,
-                    norm.bias,
-                )
-                conv.bias = bias
-                sequence[number + 1] = nn.Identity()
+            if isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) and isinstance(
+                norm, nn.BatchNorm2d | nn.InstanceNorm2d
+            ):
+                _fold(conv, norm)
+                setattr(parent, name, getattr(norm, "act", nn.Identity()))
 
 
-def _padded(x: Tensor) -> Tensor:
-    """Return x (n, c, h, w), mirrored at bottom and right up to multiples of the stride."""
-    bottom, right = -x.shape[2] % STRIDE, -x.shape[3] % STRIDE
-    return functional.pad(x, (0, right, 0, bottom), mode="reflect") if bottom or right else x
+def _fold(conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d | nn.InstanceNorm2d) -> None:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    conv.weight, conv.bias = fuse_conv_bn_weights(
+        conv.weight,
+        conv.bias,
+        norm.running_mean,
+        norm.running_var,
+        norm.eps,
+        norm.weight,
+        norm.bias,
+        transpose=isinstance(conv, nn.ConvTranspose2d),
+    )
+
+
+def _padded(x: Tensor, *, stride: int, smallest: int) -> Tensor:
+    """Return x (n, c, h, w), mirrored at bottom and right up to a size that the network takes."""
+    bottom, right = (max(side + -side % stride, smallest) - side for side in x.shape[2:])
+    while bottom or right:  # A mirror shows at most the image less its border.
+        down, along = min(bottom, x.shape[2] - 1), min(right, x.shape[3] - 1)
+        x = functional.pad(x, (0, along, 0, down), mode="reflect")
+        bottom, right = bottom - down, right - along
+    return x
 
 
 def _check_device(device: str, dtype: Dtype) -> None:

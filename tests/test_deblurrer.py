@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.checkpoints import CheckpointError, read_card, save_generator, shipped_weights
+from models.deblurgan_v1 import ResNetOptions
 from models.deblurgan_v2 import Generator
 from models.deblurrer import Deblurrer, fold_norms
-from tests.test_deblurgan_v2 import NORMS, SMALL, images, make
+from tests.restorers import TINY, images, make
+from tests.test_deblurgan_v2 import NORMS, SMALL
 from transforms.functional.blur import blur_tile
 
 
@@ -91,12 +93,53 @@ def test_levels_are_rounded_not_truncated(small):
     np.testing.assert_array_equal(small(batch), expected)
 
 
-def test_folding_the_norms_keeps_the_function():
-    folded, x = make(NORMS), images(2)
+@pytest.mark.parametrize("name", sorted(TINY))
+def test_folding_the_norms_keeps_the_function(name):
+    folded, x = make(TINY[name]), images(2, 128, 160)
     fold_norms(folded)
-    kept = [m for m in folded.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    kept = {
+        key
+        for key, module in folded.named_modules()
+        if isinstance(module, torch.nn.BatchNorm2d | torch.nn.InstanceNorm2d)
+    }
     assert not kept
-    torch.testing.assert_close(folded(x), make(NORMS)(x), rtol=0, atol=2e-5)
+    torch.testing.assert_close(folded(x), make(TINY[name])(x), rtol=0, atol=5e-5)
+
+
+@pytest.mark.parametrize("name", sorted(TINY))
+@pytest.mark.parametrize("normalisation", ["frozen", "per_image"])
+def test_every_network_restores_any_image_without_looking_at_its_mates(
+    tmp_path, name, normalisation
+):
+    path = tmp_path / "weights.safetensors"
+    save_generator(path, make(TINY[name]), halo_px=None)
+    deblurrer = Deblurrer.load(path, normalisation=normalisation)
+    batch = pictures(2, 71, 133)
+    restored = deblurrer(batch)
+    assert restored.shape == batch.shape
+    np.testing.assert_array_equal(restored[1:], deblurrer(batch[1:]))
+    assert (restored != batch).any()
+
+
+def test_weights_without_statistics_are_only_restored_per_image(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    options = ResNetOptions(channels=4, blocks=1, running_statistics=False)
+    save_generator(path, make(options), halo_px=None)
+    with pytest.raises(ValueError, match="must be 'per_image', got 'frozen'"):
+        Deblurrer.load(path)
+    deblurrer = Deblurrer.load(path, normalisation="per_image")
+    assert (deblurrer.stride, deblurrer.smallest, deblurrer.halo) == (4, 16, None)
+
+
+def test_images_below_the_networks_size_are_mirrored_up(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_generator(path, make(TINY["inception"]), halo_px=None)
+    deblurrer = Deblurrer.load(path)
+    small = pictures(1, 64, 64)
+    mirrored = np.pad(small, ((0, 0), (0, 63), (0, 63), (0, 0)), mode="reflect")
+    larger = deblurrer(np.pad(mirrored, ((0, 0), (0, 1), (0, 1), (0, 0)), mode="reflect"))
+    assert deblurrer.smallest == 128
+    np.testing.assert_array_equal(deblurrer(small), larger[:, :64, :64])
 
 
 def test_bfloat16_changes_few_levels(weights, small):
