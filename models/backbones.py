@@ -83,6 +83,19 @@ def set_normalisation(network: nn.Module, mode: Normalisation) -> None:
             module.per_image = mode == "per_image"
 
 
+def describe_norms(network: nn.Module) -> str:
+    """The kinds of norm layers in words, and the modes that their statistics allow."""
+    norms = [m for m in network.modules() if isinstance(m, BatchNorm | InstanceNorm)]
+    if not norms:
+        return "no norm layers"
+    batch = sum(isinstance(norm, BatchNorm) for norm in norms)
+    counts = {"batch": batch, "instance": len(norms) - batch}
+    kinds = " and ".join(f"{count} {kind} norms" for kind, count in counts.items() if count)
+    if any(norm.running_mean is None for norm in norms):
+        return f"{kinds} without running statistics: per_image only"
+    return f"{kinds} with running statistics: frozen or per_image"
+
+
 def norm_layers(kind: Norm, channels: int, *, tracked: bool = True) -> list[nn.Module]:
     """The norm layer of a kind, or none, ready to be spliced into a Sequential.
 

@@ -123,6 +123,11 @@ def load_generator(path: Path, *, sha256: str | None = None) -> tuple[Restorer, 
     """
     digest = _checked_digest(path, sha256)
     content, header = _read(path)
+    if "names" in header:
+        raise CheckpointError(
+            f"{path} holds a detector ({header.get('architecture')}: {header['names']}), "
+            "wanted a deblurrer"
+        )
     if "architecture" in header:
         options, halo_px = _read_header(path, header)
         tensors = content

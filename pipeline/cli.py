@@ -80,6 +80,10 @@ def _parser() -> argparse.ArgumentParser:
 
     models = commands.add_parser("models", help="what is shipped: size, digest, licence, numbers")
     models.set_defaults(command=_models)
+    actions = models.add_subparsers(metavar="ACTION")
+    inspect = actions.add_parser("inspect", help="what a weight file holds, by loading it strictly")
+    inspect.add_argument("weights", help="a file, or the name of shipped weights")
+    inspect.set_defaults(command=_inspect)
     return parser
 
 
@@ -181,4 +185,13 @@ def _models(options: argparse.Namespace, beam_flags: list[str]) -> int:
     from pipeline.shipped import describe_models
 
     Console().print(describe_models())
+    return OK
+
+
+def _inspect(options: argparse.Namespace, beam_flags: list[str]) -> int:
+    from rich.console import Console
+
+    from pipeline.shipped import inspect_weights
+
+    Console().print(inspect_weights(options.weights))
     return OK

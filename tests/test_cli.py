@@ -7,8 +7,10 @@ import pytest
 import yaml
 from scenes import textured, write_picture
 
+from models.checkpoints import read_card, shipped_weights
 from pipeline.cli import main
 from pipeline.train import train
+from tests.published_files import published_file
 
 
 @pytest.fixture
@@ -111,6 +113,46 @@ def test_models_lists_what_is_shipped_with_digest_and_licence(capsys, monkeypatc
     said = capsys.readouterr().out
     for word in ("deblur_dsc", "vehicles_yolo", "AGPL", "recall"):
         assert word in said
+
+
+def test_inspecting_shipped_weights_tells_what_they_are(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["models", "inspect", "deblur_dsc"]) == 0
+    said = capsys.readouterr().out
+    card = read_card(shipped_weights()["deblur_dsc"])
+    for word in (
+        "a DeblurGAN-v2 mobilenet_dsc generator with F=96",
+        "batch norms with running statistics: frozen or per_image",
+        f"{card.parameters:,}",
+        f"{card.halo_px} px",
+        "kMAC/px",
+        card.sha256,
+    ):
+        assert word in said
+
+
+def test_inspecting_a_published_file_works_by_its_path(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    path = published_file(tmp_path / "fpn_mobilenet.h5")
+    assert main(["models", "inspect", str(path)]) == 0
+    said = capsys.readouterr().out
+    for word in ("MobileNet generator with F=128", "3,312,707", "41.3 kMAC/px", "not measured"):
+        assert word in said
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing.h5", "weights must be a file or one of"),
+        ("page.h5", "it looks like an HTML page"),
+        ("vehicles_yolo", "holds a detector"),
+    ],
+)
+def test_inspecting_what_is_no_deblurrer_says_so_and_fails(tmp_path, capsys, name, message):
+    (tmp_path / "page.h5").write_text("<!doctype html>")
+    given = str(tmp_path / name) if "." in name else name
+    assert main(["models", "inspect", given]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_replay_of_an_unknown_window_is_an_error(config, tmp_path, capsys):
