@@ -25,8 +25,8 @@ def place(title: str = "A", *, after: float = 0.6, unsharp: float = 0.45) -> Pla
     recall = dict(zip(ARMS, (0.8, 0.4, 0.4, unsharp, after, 0.7), strict=True))
     psnr = dict(zip(ARMS, (float("inf"), 25.0, 25.0, 24.0, 27.0, 29.0), strict=True))
     numbers = {}
-    for severity in SEVERITIES:
-        stratum = f"severity={severity}"
+    for severity in (0, *SEVERITIES):
+        stratum = f"severity={severity}" if severity else "all"
         for arm, share in recall.items():
             ssim = 0.5 + (0.01 * severity if arm == "after" else 0)
             values = {"recall": share, "psnr": psnr[arm], "ssim": ssim}
@@ -52,10 +52,11 @@ def test_promises_are_means_over_the_severities():
     assert cells[8] == "50 %"
 
 
-def test_controls_are_counted_severity_by_severity():
-    assert promise(describe([place()]), "after")[9:11] == ["3 of 3", "3 of 3"]
-    assert promise(describe([place(unsharp=0.6)]), "after")[9:11] == ["3 of 3", "0 of 3"]
-    assert promise(describe([place()]), "unsharp")[9:11] == ["3 of 3", "-"]
+def test_controls_are_compared_over_all_severities_and_at_each():
+    yes, no = "yes (3 of 3)", "no (0 of 3)"
+    assert promise(describe([place()]), "after")[9:11] == [yes, yes]
+    assert promise(describe([place(unsharp=0.6)]), "after")[9:11] == [yes, no]
+    assert promise(describe([place()]), "unsharp")[9:11] == [yes, "-"]
 
 
 def test_the_sharp_input_is_told_for_the_network_alone():
