@@ -70,6 +70,15 @@ class GeneratorOptions(RestorerOptions):
         if len(self.depths) not in (0, len(published)):
             raise ValueError(f"{self.variant} takes {len(published)} depths, got {self.depths}")
         object.__setattr__(self, "depths", self.depths or published)
+        strides = [2]
+        for _, _, repeats, stride in self.stages:
+            strides += [strides[-1] * stride] * repeats
+        tapped = tuple(strides[tap] for tap in self.taps if 0 <= tap < len(strides))
+        if tapped != (2, 4, 8, 16, 32):
+            raise ValueError(
+                f"taps must be blocks 0 to {len(strides) - 1} at strides 2, 4, 8, 16, 32, got "
+                f"{self.taps} at {tapped}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, of this variant only; `from_dict` reads them back."""

@@ -1,6 +1,5 @@
 """The generator: names, sizes, normalisation, and what it promises about its output."""
 
-
 import numpy as np
 import pytest
 import torch
@@ -153,6 +152,12 @@ def test_squeeze_and_excitation_makes_every_output_depend_on_the_whole_tile():
 def test_depths_must_fit_the_encoder(variant, depths):
     with pytest.raises(ValueError, match=f"{variant} takes . depths"):
         GeneratorOptions(variant, depths=depths)
+
+
+@pytest.mark.parametrize("taps", [(1, 3, 6, 10, 18), (0, 1, 2, 3, 4)])
+def test_taps_must_lie_at_the_strides_of_the_pyramid(taps):
+    with pytest.raises(ValueError, match="taps must be blocks 0 to 17 at strides 2, 4, 8, 16, 32"):
+        GeneratorOptions(taps=taps)
 
 
 def test_depths_left_out_are_the_published_ones():
