@@ -100,8 +100,10 @@ def richardson_lucy(
 
 def _speed(change: Linear, last: Linear) -> float:
     """Return how far to go on in the direction of the last step, in [0, 1]."""
-    length = float(np.vdot(last, last))
-    return min(1.0, max(0.0, float(np.vdot(change, last)) / length)) if length > 0 else 0.0
+    # Not `vdot`: the order of its sum, and so its last bits, depends on the number of threads.
+    length = float(np.sum(last * last, dtype=np.float64))
+    along = float(np.sum(change * last, dtype=np.float64))
+    return min(1.0, max(0.0, along / length)) if length > 0 else 0.0
 
 
 def noise_variance(image: Image, *, read_noise: float, shot_noise: float) -> float:
