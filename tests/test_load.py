@@ -4,12 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from configs.comparison import Comparison
 from configs.load import SHIPPED, ConfigError, find_config, load_yaml, override, validate
 from configs.schema import ReadConfig, RunConfig
 from configs.train_deblurrer import DeblurrerTraining
 from configs.train_detector import DetectorTraining
 
-KINDS = {"deblurrer": DeblurrerTraining, "detector": DetectorTraining}
+KINDS = {
+    "comparison": Comparison,
+    "deblurrer": DeblurrerTraining,
+    "detector": DetectorTraining,
+}
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
