@@ -9,7 +9,7 @@ Ours are safetensors whose header names the architecture, its options and the ha
 
 import hashlib
 import json
-import pickle
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -185,12 +185,20 @@ def _read(path: Path) -> tuple[Any, dict[str, str]]:
 def _unpickle(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).split("\n\t(1)")[0].split(". Do it only if")[0]
+    except Exception as error:  # Damaged bytes make the unpickler raise anything, KeyError say.
+        wanted = re.search(r"GLOBAL (\S+) was not", str(error))
+        if wanted is not None:
+            raise CheckpointError(
+                f"{path} holds code ({wanted[1]}) beside or instead of tensors, and is not loaded"
+            ) from error
         raise CheckpointError(
-            f"{path} is damaged or holds more than tensors (code, perhaps), and is not loaded: "
-            f"{reason}"
+            f"{path} is damaged or no weight file, and is not loaded: {_reason(error)}"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).rpartition("WeightsUnpickler error: ")[2].strip()
+    return text.split("\n")[0] or type(error).__name__
 
 
 def _read_header(path: Path, header: Mapping[str, str]) -> tuple[Options, int | None]:

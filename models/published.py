@@ -171,7 +171,10 @@ def describe_bytes(path: Path) -> str | None:
         return "a zip archive that is truncated"
     magic = {b"\x89HDF": "an HDF5 file (of Keras, say)", b"\x1f\x8b": "a gzip archive"}
     magic |= {b"\x08": "an ONNX file", b"{": "a JSON file", b"\x89PNG": "a PNG image"}
-    return next((what for first, what in magic.items() if start.startswith(first)), None)
+    what = next((what for first, what in magic.items() if start.startswith(first)), None)
+    if what is None and not start.startswith((b"PK", b"\x80")) and path.suffix != ".safetensors":
+        return f"a file of another kind, the first bytes {start[:8]!r}"
+    return what
 
 
 def _has(tensors: Tensors, prefix: str) -> bool:

@@ -50,19 +50,19 @@ def images(n: int, height: int = 64, width: int = 96, seed: int = 1) -> Tensor:
     return torch.rand((n, 3, height, width), generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-def reach(options: Options, width: int, height: int = 64) -> int:
+def reach(options: Options, width: int, height: int = 64, phases: int | None = None) -> int:
     """How far to the left or right, in px, an input pixel may change the output.
 
     Measured: with positive weights and linear activations no influence cancels, so the gradients
-    of one output pixel are its receptive field. All positions on the stride grid are tried, in
-    the middle of a picture that must be wide enough.
+    of one output pixel are its receptive field. All positions on the stride grid are tried (or
+    only the first `phases` of them), in the middle of a picture that must be wide enough.
     """
     network = _positive(build(options)).double().eval().requires_grad_(False)
     x = torch.ones((1, 3, height, width), dtype=torch.float64, requires_grad=True)
     row = network.correction(x)[0, :, height // 2].sum(0)
     middle = width // 2 // network.stride * network.stride
     distances = []
-    for column in range(middle, middle + network.stride):
+    for column in range(middle, middle + (phases or network.stride)):
         (gradient,) = torch.autograd.grad(row[column], x, retain_graph=True)
         columns = torch.nonzero(gradient.abs().sum((0, 1, 2)))[:, 0]
         assert columns.min() > 0, "the picture is too narrow"

@@ -2,11 +2,14 @@
 
 import pickle
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -178,6 +181,23 @@ def test_a_truncated_file_is_called_damaged(tmp_path, ours, published, suffix, k
         load_generator(broken)
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+@given(st.data())
+@settings(max_examples=60)
+def test_damaged_bytes_never_end_in_another_error(tmp_path_factory, zipped, data):
+    path = tmp_path_factory.getbasetemp() / f"damaged_{zipped}.pth"
+    state = {"a": torch.zeros(2), "b": torch.tensor(3)}
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(CheckpointError):  # Never a generator, and never another exception.
+            load_generator(path)
+
+
 class Harmful:
     """Touches a file when it is unpickled."""
 
@@ -185,11 +205,16 @@ class Harmful:
         return (Path.touch, (Path("harm"),))
 
 
-def test_a_pickle_that_holds_code_is_not_run(tmp_path, monkeypatch):
+def plain_pickle(content, path):
+    path.write_bytes(pickle.dumps(content, protocol=2))
+
+
+@pytest.mark.parametrize("write", [plain_pickle, torch.save])
+def test_a_pickle_that_holds_code_is_not_run(tmp_path, monkeypatch, write):
     monkeypatch.chdir(tmp_path)
     bad = tmp_path / "bad.pth"
-    bad.write_bytes(pickle.dumps({"model": Harmful()}, protocol=2))
-    with pytest.raises(CheckpointError, match="not loaded"):
+    write({"model": Harmful()}, bad)
+    with pytest.raises(CheckpointError, match=r"holds code \(.*\) .* and is not loaded"):
         load_generator(bad)
     assert not (tmp_path / "harm").exists()
 
@@ -280,6 +305,7 @@ def test_a_foreign_checkpoint_is_called_what_it_looks_like(tmp_path, what):
         (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
         (b"\x1f\x8b0000", "a gzip archive"),
         (b'{"a": 1}', "a JSON file"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG image"),
     ],
 )
 @pytest.mark.parametrize("suffix", [".h5", ".safetensors"])
