@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from models.training.deblur_curve import CURVE, FIGURE, Curve, Events, can_draw
+from models.training.deblur_curve import CURVE, FIGURE, Curve, Events
 
 
 def row(step: int, **more: str) -> dict[str, str]:
@@ -44,17 +44,13 @@ def test_columns_may_be_added_on_the_way(tmp_path):
 
 def test_the_figure_is_drawn_where_matplotlib_is(tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    assert can_draw()
-    Curve(tmp_path).add(row(10, ssim="0.9", train_ssim="0.8"))
+    assert Curve(tmp_path, [row(10, ssim="0.9", train_ssim="0.8")]).draw()
     assert (tmp_path / FIGURE).read_bytes().startswith(b"\x89PNG")
 
 
 def test_without_matplotlib_there_is_no_figure(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert not can_draw()
-    Curve(tmp_path).add(row(10))
-    assert read(tmp_path) == [row(10)]
+    assert not Curve(tmp_path, [row(10)]).draw()
     assert not (tmp_path / FIGURE).exists()
 
 

@@ -38,12 +38,8 @@ class Curve:
         return cls(folder, rows)
 
     def add(self, row: Mapping[str, str]) -> None:
-        """Append a row and rewrite file and figure."""
+        """Append a row and rewrite the file."""
         self.rows.append(dict(row))
-        self._write()
-        self._draw()
-
-    def _write(self) -> None:
         columns = list(dict.fromkeys(column for row in self.rows for column in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=columns, restval="", lineterminator="\n")
@@ -53,12 +49,12 @@ class Curve:
         unfinished.write_text(text.getvalue(), encoding="utf-8")
         unfinished.replace(self.folder / CURVE)
 
-    def _draw(self) -> None:
-        """The figure, if matplotlib is installed."""
+    def draw(self) -> bool:
+        """Write the figure; False if matplotlib is not installed."""
         try:
             from matplotlib.figure import Figure
         except ImportError:
-            return
+            return False
         figure = Figure(figsize=(12.0, 3.6), layout="constrained")
         for axes, (title, columns) in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
             for column in columns:
@@ -69,15 +65,7 @@ class Curve:
             axes.set(title=title, xlabel="step")
             axes.legend()
         figure.savefig(self.folder / FIGURE, dpi=100)
-
-
-def can_draw() -> bool:
-    """Whether matplotlib is installed."""
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        return False
-    return bool(mpl.__version__)
+        return True
 
 
 class Events:

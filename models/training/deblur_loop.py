@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from configs.train_deblurrer import DeblurrerTraining
 from models.restorer import Restorer
-from models.training.deblur_curve import CURVE, Curve, Events, can_draw
+from models.training.deblur_curve import CURVE, Curve, Events
 from models.training.deblur_data import PairSampler, draw_batches, load_pictures
 from models.training.deblur_export import export_deblurrer
 from models.training.deblur_score import CropSet, fixed_crops
@@ -108,20 +108,26 @@ def _loop(
     curve, events = Curve.resume(config.run, state.step), Events(config.run, state.step)
     steps = range(state.step, config.steps)
     with _progress() as progress:
-        if not can_draw():
-            progress.print("no figure of the curve: matplotlib is not installed")
         bar = progress.add_task("", total=config.steps, completed=state.step, loss="")
-        for patches in draw_batches(sampler, config.batch, steps, workers=config.workers):
-            values = train_step(config, state, objective, patches)
-            _count(state, values)
-            progress.update(bar, completed=state.step, loss=f"loss {values['loss']:.4f}")
-            if state.step % config.validate_every == 0 or state.step == config.steps:
-                row = _row(state, scored)
-                curve.add(row)
-                events.add(row)
-                progress.update(bar, description=_summary(row))
-            if state.step % config.checkpoint_every == 0 or state.step == config.steps:
-                state.save(config.run / CHECKPOINT, config)
+        try:
+            for patches in draw_batches(sampler, config.batch, steps, workers=config.workers):
+                values = train_step(config, state, objective, patches)
+                _count(state, values)
+                progress.update(bar, completed=state.step, loss=f"loss {values['loss']:.4f}")
+                if _is_due(config.validate_every, state.step, config):
+                    row = _row(state, scored)
+                    curve.add(row)
+                    events.add(row)
+                    progress.update(bar, description=_summary(row))
+                if _is_due(config.checkpoint_every, state.step, config):
+                    state.save(config.run / CHECKPOINT, config)
+        finally:
+            if curve.rows and not curve.draw():
+                progress.print("no figure of the curve: matplotlib is not installed")
+
+
+def _is_due(every: int, step: int, config: DeblurrerTraining) -> bool:
+    return step % every == 0 or step == config.steps
 
 
 def _count(state: TrainingState, values: Mapping[str, float]) -> None:
