@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, cast
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -178,6 +177,8 @@ class InceptionPyramid(Pyramid):
     paddings = ((0, 1, 0, 1), (1, 1, 1, 1), (1, 2, 1, 2), (1, 1, 1, 1), (1, 1, 1, 1))
 
     def __init__(self, options: GeneratorOptions) -> None:
+        import timm  # Takes seconds, and only these encoders need it.
+
         super().__init__(options, (32, 64, 192, 1088, 2080))
         encoder = timm.create_model("inception_resnet_v2", pretrained=False)
         for name, depth in zip(("repeat", "repeat_1", "repeat_2"), options.depths, strict=False):
@@ -202,6 +203,8 @@ class TimmPyramid(Pyramid):
     """On another encoder of timm; parameters under `encoder`, named as in timm."""
 
     def __init__(self, options: GeneratorOptions) -> None:
+        import timm  # Takes seconds, and only these encoders need it.
+
         changes = {"layers": options.depths} if options.depths else {}
         encoder = timm.create_model(
             _TIMM_NAMES[options.variant], pretrained=False, features_only=True, **changes

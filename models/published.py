@@ -73,16 +73,17 @@ def _alias_of(name: str) -> str | None:
 
 def published_options(tensors: Tensors) -> Options | None:
     """The options of the published generator that these tensors look like, or None."""
-    if "fpn.lateral4.weight" in tensors:
+    if width := _width(tensors, "fpn.lateral4.weight"):
         return GeneratorOptions(
             "inception" if _has(tensors, "fpn.inception.") else "mobilenet",
-            channels=len(tensors["fpn.lateral4.weight"]),
+            channels=width,
             norm="batch" if "fpn.td1.1.weight" in tensors else "instance",
         )
     blocks = {name.split(".")[1] for name in tensors if ".conv_block." in name}
-    if "model.1.weight" in tensors and blocks:
+    width = _width(tensors, "model.1.weight")
+    if width and blocks:
         return ResNetOptions(
-            channels=len(tensors["model.1.weight"]),
+            channels=width,
             blocks=len(blocks),
             dropout=0.0 if "model.10.conv_block.5.weight" in tensors else 0.5,
             norm="batch" if "model.2.weight" in tensors else "instance",
@@ -175,6 +176,12 @@ def describe_bytes(path: Path) -> str | None:
     if what is None and not start.startswith((b"PK", b"\x80")) and path.suffix != ".safetensors":
         return f"a file of another kind, the first bytes {start[:8]!r}"
     return what
+
+
+def _width(tensors: Tensors, name: str) -> int:
+    """The outputs of a convolution; 0 where there is no such."""
+    shape = tensors[name].shape if name in tensors else ()
+    return shape[0] if len(shape) == 4 else 0
 
 
 def _has(tensors: Tensors, prefix: str) -> bool:

@@ -1,6 +1,8 @@
 """What every restoring network keeps to, built tiny."""
 
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -184,6 +186,11 @@ def test_the_smallest_size_works_and_others_follow_the_stride(name):
     set_normalisation(network, "per_image")
     for side in (network.smallest, network.smallest + network.stride):
         assert network(images(1, side, side)).shape == (1, 3, side, side)
+
+
+def test_networks_without_an_encoder_of_timm_do_not_load_it():
+    code = "import sys, models.deblurrer; sys.exit('timm' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_options_are_frozen():
