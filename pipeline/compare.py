@@ -6,7 +6,6 @@ Whatever is finished in the output folder is not done again, so an interrupted c
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from configs.comparison import Comparison, Contender
@@ -16,10 +15,9 @@ from models.checkpoints import load_generator
 from models.cost import cpu_seconds_per_mpix, macs_per_pixel, peak_memory_mib
 from models.deblurrer import Deblurrer
 from models.networks import parameter_count
-from models.training.deblur_loop import CURVE
 from pipeline.comparison_figures import draw_figures
 from pipeline.comparison_table import Cost, Result, read_curve, read_summary, write_tables
-from pipeline.contenders import train_contenders, training_folder, training_of, weights_of
+from pipeline.contenders import curve_of, train_contenders, training_of, weights_of
 from pipeline.manifest import ExitCode
 from pipeline.run import run
 
@@ -41,7 +39,7 @@ def compare(name: str, assignments: Sequence[str] = ()) -> int:
             contender=one,
             cost=costs[one.name],
             steps=steps.get(one.name),
-            curve=read_curve(training_folder(config, one) / CURVE),
+            curve=read_curve(curve_of(config, one)),
             summary=read_summary(run_folder(config, one)) if one in judged else {},
         )
         for one in config.contenders
@@ -89,10 +87,9 @@ def judge(config: Comparison, contender: Contender) -> None:
 def measure_costs(config: Comparison) -> Mapping[str, Cost]:
     """Return what every contender costs on this machine, measured in one go."""
     files = {one.name: (weights_of(config, one), one.normalisation) for one in config.contenders}
-    with torch.random.fork_rng(devices=[]):
-        networks = {
-            name: Deblurrer.load(path, normalisation=mode) for name, (path, mode) in files.items()
-        }
+    networks = {
+        name: Deblurrer.load(path, normalisation=mode) for name, (path, mode) in files.items()
+    }
     cost = config.cost
     seconds = cpu_seconds_per_mpix(networks, side=cost.side, rounds=cost.rounds)
     del networks

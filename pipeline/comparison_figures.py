@@ -7,10 +7,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image as Pillow
 
 from configs.comparison import Comparison
 from models.deblurrer import Deblurrer
-from models.training.deblur_pairs import read_picture
 from pipeline.comparison_table import Result
 from pipeline.contenders import weights_of
 from transforms.functional.blur import blur_tile
@@ -116,7 +116,7 @@ def _draw_grid(config: Comparison, results: Sequence[Result]) -> None:
 def _grid_crop(config: Comparison) -> tuple[Image, Image]:
     """Return the sharp crop and its blurred twin; blurred with its surroundings."""
     grid = config.grid
-    picture = read_picture(grid.picture)
+    picture = np.asarray(Pillow.open(grid.picture).convert("RGB"))
     rows, columns = (slice(start, start + grid.side) for start in (grid.top, grid.left))
     blurred = blur_tile(picture, length=grid.length, angle=grid.angle)
     return picture[rows, columns], blurred[rows, columns]

@@ -18,7 +18,7 @@ from configs.train_deblurrer import DeblurrerTraining
 from models.checkpoints import save_generator
 from models.networks import build, options_from_config
 from models.shipped import resolve_weights
-from models.training.deblur_loop import measure_seconds_per_step, train_deblurrer
+from models.training.deblur_loop import CURVE, measure_seconds_per_step, train_deblurrer
 from transforms.inference import use_one_thread
 
 STEPS = "steps.json"
@@ -80,6 +80,11 @@ def train_contenders(config: Comparison, console: Console) -> dict[str, Steps]:
             done[one.name] = running[one.name].result()
             console.print(f"{one.title}: {done[one.name].count} steps", markup=False)
     return done
+
+
+def curve_of(config: Comparison, contender: Contender) -> Path:
+    """Return the file of a contender's training curve, which may not be there."""
+    return training_folder(config, contender) / CURVE
 
 
 def weights_of(config: Comparison, contender: Contender) -> Path:
