@@ -100,7 +100,7 @@ class ReadConfig(Section):
     """
 
     core: Annotated[int, Field(ge=64, le=8192, multiple_of=STRIDE)] = 1024
-    halo: Annotated[int, Field(ge=0, le=1024, multiple_of=STRIDE)] = 128
+    halo: Annotated[int, Field(ge=0, le=1024, multiple_of=STRIDE)] = 160
     bands: tuple[int, ...] | None = None
     stretch: Stretch | None = None
     blur: BlurConfig = BlurConfig()
