@@ -3,8 +3,8 @@
 Paper: Kupyn, Budzan, Mykhailych, Mishkin, Matas: DeblurGAN: Blind Motion Deblurring Using
 Conditional Adversarial Networks, CVPR 2018 (arXiv 1711.07064); the network is that of Johnson et
 al. (arXiv 1603.08155) with instance norm. Origin of the structure and of the parameter names:
-KupynOrest/DeblurGAN (BSD). Written anew from its description; published weights load strictly (see
-`models.checkpoints`).
+KupynOrest/DeblurGAN, after pytorch-CycleGAN-and-pix2pix (BSD). Written anew from its description;
+published weights load strictly (see `models.checkpoints`).
 
 Unlike the published code, which leaves dropout on when it restores, dropout acts in training only:
 a result here is never random.
