@@ -45,6 +45,11 @@ def macs_per_pixel(network: nn.Module, side: int = 256) -> float:
     return float(counter.get_total_flops()) / 2 / side**2
 
 
+def measure_cpu_seconds(network: Restoration, side: int = 640, rounds: int = 5) -> float:
+    """Return the processor seconds per megapixel of one network on one thread."""
+    return cpu_seconds_per_mpix({"": network}, side=side, rounds=rounds)[""]
+
+
 def cpu_seconds_per_mpix(
     networks: Mapping[str, Restoration], *, side: int = 640, rounds: int = 5
 ) -> dict[str, float]:

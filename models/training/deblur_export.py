@@ -6,12 +6,12 @@ import numpy as np
 
 from configs.train_deblurrer import DeblurrerTraining
 from models.checkpoints import load_generator, save_generator
+from models.cost import measure_cpu_seconds
 from models.deblurrer import Deblurrer
 from models.restorer import Restorer
 from models.training.deblur_card import write_card
 from models.training.deblur_data import Pictures, load_pictures
 from models.training.deblur_score import measure_halo, score_pictures
-from models.training.speed import measure_cpu_seconds
 from transforms.functional.blur import blur_tile
 from transforms.functional.camera import Image
 

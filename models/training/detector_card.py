@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from configs.train_detector import DetectorTraining
 from models.checkpoints import sha256
+from models.cost import measure_cpu_seconds
 from models.detector import Detector
 from models.training.detector_score import (
     Found,
@@ -19,7 +20,6 @@ from models.training.detector_score import (
     rendered_images,
     score,
 )
-from models.training.speed import measure_cpu_seconds
 from models.yolo import build_network
 from transforms.functional.boxes import Detections
 from transforms.functional.matching import match_greedily
