@@ -126,6 +126,10 @@ class DeblurrerTraining(Section):
     recalibrate: NonNegativeInt = Field(
         default=0, description="batches from which norm statistics are taken anew at the end"
     )
+    normalisation: Literal["frozen", "per_image"] = Field(
+        default="frozen",
+        description="how the trained network is meant to restore, and so is validated and measured",
+    )
     device: Literal["cpu", "cuda"] = "cpu"
     bfloat16: bool = Field(default=True, description="mixed precision; fast where AVX-512 has it")
     threads: PositiveInt = 1

@@ -45,7 +45,13 @@ def training_of(config: Comparison, contender: Contender, steps: int = 1) -> Deb
     """
     content = _merged(config.training, contender.training or {})
     folder = training_folder(config, contender)
-    filled = {"kind": "deblurrer", "name": contender.name, "run": folder, "steps": steps}
+    filled = {
+        "kind": "deblurrer",
+        "name": contender.name,
+        "run": folder,
+        "steps": steps,
+        "normalisation": contender.normalisation,
+    }
     return validate(DeblurrerTraining, {**content, **filled}, source=contender.name)
 
 

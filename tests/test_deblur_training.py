@@ -434,3 +434,22 @@ def test_pixels_become_tensors_between_minus_one_and_one():
     torch.testing.assert_close(
         to_tensor(image).flatten(), torch.tensor([-1.0, 127 / 127.5 - 1, 1.0])
     )
+
+
+def test_validation_and_card_restore_as_the_network_is_meant_to(data, tmp_path):
+    network = {"variant": "resnet", "channels": 4, "blocks": 1, "running_statistics": False}
+    with pytest.raises(ValueError, match="normalisation must be 'per_image'"):
+        start(configuration(data, tmp_path / "frozen", network=network))
+    config = configuration(data, tmp_path / "own", network=network, normalisation="per_image")
+    card = read_card(train_deblurrer(config))
+    assert card.halo_px is None
+    assert "`per_image`" in (config.run / "tiny.md").read_text()
+    kept = configuration(data, tmp_path / "kept", network={**network, "running_statistics": True})
+    train_deblurrer(kept)
+    scores = [last_row(one.run)["psnr"] for one in (config, kept)]
+    assert scores[0] != scores[1], "running statistics and those of the picture restore alike"
+
+
+def last_row(run: Path) -> dict[str, str]:
+    with (run / CURVE).open(newline="") as file:
+        return list(csv.DictReader(file))[-1]

@@ -61,6 +61,7 @@ Restores motion-blurred aerial and street-level RGB pictures: uint8 in, uint8 ou
 {config.patch} px, AdamW ({config.learning_rate}, betas {list(config.betas)}, weight decay
 {config.weight_decay}), {_schedule(config)}, averaged weights ({config.ema_decay}), float16 file.
 PyTorch {torch.__version__}. {_parents(config)}
+Normalisation when it restores: `{config.normalisation}`.
 
 Loss, the weighted sum of these parts:
 

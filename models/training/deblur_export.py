@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from configs.train_deblurrer import DeblurrerTraining
+from models.backbones import set_normalisation
 from models.checkpoints import load_generator, save_generator
 from models.cost import measure_cpu_seconds
 from models.deblurrer import Deblurrer
@@ -32,9 +33,13 @@ def export_deblurrer(config: DeblurrerTraining, generator: Restorer) -> Path:
     pictures = load_pictures(config.data, groups, smallest=smallest)
     save_generator(weights, generator, halo_px=0)
     written, _ = load_generator(weights)
-    halo = measure_halo(written, _blurred_square(pictures))
+    set_normalisation(written, config.normalisation)
+    # With the statistics of a tile no margin makes it agree with the whole picture.
+    frozen = config.normalisation == "frozen"
+    halo = measure_halo(written, _blurred_square(pictures)) if frozen else None
     save_generator(weights, written, halo_px=halo)
-    seconds = {"cpu_seconds_per_mpix": measure_cpu_seconds(Deblurrer.load(weights))}
+    network = Deblurrer.load(weights, normalisation=config.normalisation)
+    seconds = {"cpu_seconds_per_mpix": measure_cpu_seconds(network)}
     numbers = score_pictures(written, pictures) | seconds
     write_card(config, weights, written, halo=halo, numbers=numbers)
     return weights

@@ -9,6 +9,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from configs.train_deblurrer import DeblurrerTraining
+from models.backbones import Normalisation
 from models.restorer import Restorer
 from models.training.deblur_curve import CURVE, Curve, Events
 from models.training.deblur_data import PairSampler, draw_batches, load_pictures
@@ -44,7 +45,7 @@ def fit_deblurrer(config: DeblurrerTraining) -> Restorer:
     if (config.run / CHECKPOINT).exists():
         state.load(config.run / CHECKPOINT, config)
     _loop(config, state, objective, sampler, scored)
-    generator = averaged(state)
+    generator = averaged(state, config.normalisation)
     if config.recalibrate:
         steps = range(config.steps, config.steps + config.recalibrate)
         recalibrate(
@@ -73,10 +74,11 @@ def measure_seconds_per_step(config: DeblurrerTraining, steps: int = 10) -> floa
 
 @dataclass(frozen=True)
 class _Scored:
-    """The fixed crops that are scored at each point of the curve."""
+    """The fixed crops that are scored at each point of the curve, and how they are restored."""
 
     train: CropSet
     validation: CropSet
+    normalisation: Normalisation
 
 
 def _sampler(config: DeblurrerTraining) -> PairSampler:
@@ -94,7 +96,9 @@ def _scored(config: DeblurrerTraining, sampler: PairSampler) -> _Scored:
     validation = load_pictures(config.data, config.validation, smallest=config.patch)
     count = config.scored_crops
     return _Scored(
-        fixed_crops(sampler.pictures, max(1, count // 2)), fixed_crops(validation, count)
+        fixed_crops(sampler.pictures, max(1, count // 2)),
+        fixed_crops(validation, count),
+        config.normalisation,
     )
 
 
@@ -140,7 +144,7 @@ def _row(state: TrainingState, scored: _Scored) -> dict[str, str]:
     steps = state.losses.pop("steps")
     losses = {name: f"{total / steps:.6f}" for name, total in state.losses.items()}
     state.losses.clear()
-    generator = averaged(state)
+    generator = averaged(state, scored.normalisation)
     train, validation = scored.train.score(generator), scored.validation.score(generator)
     return {
         "step": str(state.step),

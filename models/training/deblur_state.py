@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from configs.train_deblurrer import DeblurrerTraining
+from models.backbones import Normalisation, set_normalisation
 from models.checkpoints import load_generator
 from models.critics import Critic
 from models.encoders import load_encoder_weights
@@ -26,6 +27,7 @@ Tensors = Sequence[Tensor]
 _MAY_DIFFER = {
     *("steps", "run", "data", "test", "attribution", "licence", "recalibrate"),
     *("threads", "workers", "validate_every", "checkpoint_every", "scored_crops"),
+    "normalisation",
 }
 
 
@@ -88,6 +90,7 @@ def start(config: DeblurrerTraining) -> TrainingState:
         adversarial = config.loss.adversarial
         critic = Critic(adversarial.critic, channels=adversarial.channels) if adversarial else None
     _check_patch(generator, config)
+    set_normalisation(generator, config.normalisation)
     _fill(generator, config)
     generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = _adam(generator, config.learning_rate, config.betas, config.weight_decay)
@@ -167,12 +170,13 @@ def seeded(*numbers: int) -> Iterator[None]:
         yield
 
 
-def averaged(state: TrainingState) -> Restorer:
+def averaged(state: TrainingState, normalisation: Normalisation = "frozen") -> Restorer:
     """The generator of averaged weights, with the latest norm statistics, in evaluation mode."""
     generator = state.average.module
     assert isinstance(generator, Restorer)
     for mean, latest in zip(generator.buffers(), state.generator.buffers(), strict=True):
         mean.copy_(latest)
+    set_normalisation(generator, normalisation)
     return generator.eval()
 
 
