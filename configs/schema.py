@@ -180,7 +180,7 @@ class DetectConfig(Section):
     trust: bool = False
     names: tuple[str, ...] | None = None
     device: str = "cpu"
-    score_threshold: Fraction = 0.332
+    score_threshold: Fraction = 0.526
     score_floor: Fraction = 0.01
     nms_iou: Fraction = 0.5
     max_detections: Annotated[int, Field(ge=1)] = 1000
