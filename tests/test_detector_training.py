@@ -46,7 +46,8 @@ from models.training.detector_score import (
 from models.yolo import build_network, load_network, save_network
 from transforms.functional.boxes import Detections, xyxy_to_corners
 
-SHIPPED = Path("configs/train_detector.yaml")
+RECIPES = sorted(Path("configs").glob("train_detector*.yaml"))
+SHIPPED = [path for path in RECIPES if path.stem != "train_detector"]
 DATA = Path("../shared/data")
 CLASS_MAP = {"car": "vehicle", "truck": "vehicle", "bus": "vehicle", "minibus": "vehicle"}
 
@@ -262,8 +263,9 @@ def test_held_out_pictures_are_never_loaded(tmp_path):
         VehicleCrops(config(tmp_path, held_out=[{"name": "a", "globs": ["place/a*"]}]))
 
 
-def test_the_shipped_configuration_keeps_the_test_places_apart():
-    shipped = DetectorTraining(**load_yaml(SHIPPED))
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_the_recipes_keep_the_test_places_apart(recipe):
+    shipped = DetectorTraining(**load_yaml(recipe))
     if not DATA.exists():
         pytest.skip("the pictures of ../shared/data are not here")
     groups = [
@@ -469,10 +471,11 @@ def test_the_threshold_is_the_lowest_that_reaches_the_precision(target):
 
 
 @pytest.mark.slow
-def test_the_shipped_detector_finds_what_its_card_says_on_a_street_it_never_saw():
+@pytest.mark.parametrize("recipe", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_detector_finds_what_its_card_says_on_a_street_it_never_saw(recipe):
     if not DATA.exists():
         pytest.skip("the pictures of ../shared/data are not here")
-    shipped = DetectorTraining(**load_yaml(SHIPPED))
+    shipped = DetectorTraining(**load_yaml(recipe))
     card = read_card(shipped.weights)
     street = next(place for place in shipped.held_out if place.name == "munich_street")
     detector = Detector.load(shipped.weights, sha256=card.sha256)
