@@ -107,7 +107,8 @@ sharp and blurred by us: straight motion of five lengths and four angles (0, 45,
 with sensor noise, in linear light. `vehicles_yolo` has never seen blur; `vehicles_yolo_blur` is the
 same network trained on with blur of 3-25 px, so it serves detection alone: it gives back no
 picture, and it cannot judge a deblurrer. No network was trained on these pictures, and they chose
-no setting of the detectors. IoU 0.5; precision and recall are those of whole pictures.
+no setting of the detectors; the deblurrer's settings were chosen with some of them in view, as
+[results.md](results.md) says. IoU 0.5; precision and recall are those of whole pictures.
 """
 
 
