@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from configs.base import Section
+from configs.networks import Network
 
 
 class Contender(Section):
@@ -21,7 +22,7 @@ class Contender(Section):
     family: Literal["v1", "v2", "challenger"]
     training: dict[str, Any] | None = None
     weights: str | None = None
-    network: dict[str, Any] | None = None
+    network: Network | None = None
     normalisation: Literal["frozen", "per_image"] = Field(
         default="frozen", description="where its norm layers take their statistics when it restores"
     )

@@ -41,7 +41,7 @@ def _draw_cost(path: Path, results: Sequence[Result]) -> None:
     """Draw SSIM on the test places against multiply-accumulates and against seconds."""
     values = [(result, result.value("after", "ssim")) for result in results]
     measured = [(result, ssim) for result, ssim in values if ssim is not None]
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
     by_macs, by_seconds = figure.subplots(1, 2, sharey=True)
     costs: tuple[tuple[Axes, str, Callable[[Result], float]], ...] = (
         (by_macs, "kMAC per pixel", lambda result: result.cost.kmacs_per_pixel),
@@ -49,22 +49,18 @@ def _draw_cost(path: Path, results: Sequence[Result]) -> None:
     )
     for axes, label, cost in costs:
         for result, ssim in measured:
-            marker = _MARKERS[result.contender.family]
-            axes.scatter(cost(result), ssim, marker=marker, s=60)
-            axes.annotate(
-                result.contender.title,
-                (cost(result), ssim),
-                textcoords="offset points",
-                xytext=(6, 4),
-                fontsize=7,
-            )
+            marker, title = _MARKERS[result.contender.family], result.contender.title
+            axes.scatter(cost(result), ssim, marker=marker, s=60, label=title)
         axes.set(xscale="log", xlabel=label)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}")
         axes.grid(alpha=0.3)
         before = measured[0][0].value("before", "ssim") if measured else None
         if before is not None:
             axes.axhline(before, color="grey", linewidth=1, linestyle=":")
             axes.text(0.01, before, " blurred", transform=axes.get_yaxis_transform(), fontsize=7)
     by_macs.set_ylabel("SSIM on the test places")
+    figure.legend(*by_macs.get_legend_handles_labels(), loc="outside right center", fontsize=8)
     figure.savefig(path, dpi=150)
 
 

@@ -99,10 +99,12 @@ def weights_of(config: Comparison, contender: Contender) -> Path:
         return resolve_weights(contender.weights)
     if contender.training is not None:
         return training_folder(config, contender) / f"{contender.name}.safetensors"
+    assert contender.network is not None, "a contender has one of three sources"
     random = config.output / contender.name / "untrained.safetensors"
     if not random.exists():
         random.parent.mkdir(parents=True, exist_ok=True)
-        save_generator(random, build(options_from_config(contender.network or {})), halo_px=0)
+        options = options_from_config(contender.network.model_dump())
+        save_generator(random, build(options), halo_px=None)
     return random
 
 

@@ -93,7 +93,8 @@ def _size(path: Path) -> tuple[int, int]:
     try:
         with PIL.Image.open(path) as picture:
             width, height = picture.size
-    except (OSError, PIL.Image.DecompressionBombError) as error:
+    # Ultralytics, once imported, makes Pillow's `open` look for a HEIF plugin before it gives up.
+    except (OSError, ImportError, PIL.Image.DecompressionBombError) as error:
         raise ValueError(f"not a picture: {path}: {error}") from error
     return height, width
 
