@@ -6,9 +6,7 @@ import cv2
 import numpy as np
 
 from configs.train_deblurrer import DeblurrerTraining
-from models.training.deblur_data import PairSampler, load_pictures
 from transforms.functional.blur import blur_tile
-from transforms.functional.blur_sampler import BlurModel
 
 NETWORK = {
     "variant": "mobilenet_dsc",
@@ -79,14 +77,3 @@ def configuration(data: Path, run: Path, **changes: object) -> DeblurrerTraining
         "scored_crops": 1,
     }
     return DeblurrerTraining.model_validate({**values, **changes})
-
-
-def sampler(config: DeblurrerTraining) -> PairSampler:
-    blur = BlurModel(**config.blur.model_dump())
-    pictures = load_pictures(
-        config.data,
-        config.train,
-        smallest=config.patch + 2 * blur.reach,
-        smallest_pair=config.patch,
-    )
-    return PairSampler(pictures, blur, config.patch, config.seed, config.colour_jitter)

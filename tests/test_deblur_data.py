@@ -8,8 +8,9 @@ from rasterio import Affine
 
 from configs.train_deblurrer import PairGlobs, PicturePairs, SharpPictures
 from models.training.deblur_data import draw_batches, load_pictures
+from models.training.deblur_loop import pair_sampler
 from models.training.deblur_pairs import find_pairs, read_picture
-from tests.deblur_trainings import configuration, picture, sampler, write_pairs, write_pictures
+from tests.deblur_trainings import configuration, picture, write_pairs, write_pictures
 
 GOPRO = PairGlobs(blurred="train/*/blur/*.png", sharp="train/*/sharp/*.png")
 
@@ -87,7 +88,7 @@ def test_a_geotiff_of_other_bands_is_refused_with_advice(tmp_path, bands, dtype)
 
 
 def test_a_batch_depends_on_seed_and_step_alone(data, tmp_path):
-    pairs = sampler(configuration(data, tmp_path))
+    pairs = pair_sampler(configuration(data, tmp_path))
     pairs.batch(4, 2)
     for ours, again in zip(pairs.batch(5, 2), pairs.batch(5, 2), strict=True):
         np.testing.assert_array_equal(ours, again)
@@ -97,7 +98,7 @@ def test_a_batch_depends_on_seed_and_step_alone(data, tmp_path):
 
 
 def test_batches_are_the_same_whoever_makes_them(data, tmp_path):
-    pairs = sampler(configuration(data, tmp_path))
+    pairs = pair_sampler(configuration(data, tmp_path))
     ours = list(draw_batches(pairs, 2, range(2, 5)))
     theirs = list(draw_batches(pairs, 2, range(2, 5), workers=1))
     np.testing.assert_array_equal(np.array(ours), np.array(theirs))
@@ -105,18 +106,18 @@ def test_batches_are_the_same_whoever_makes_them(data, tmp_path):
 
 
 def test_about_a_tenth_of_the_pairs_is_sharp(data, tmp_path):
-    blurred, sharp = sampler(configuration(data, tmp_path)).batch(0, 200)
+    blurred, sharp = pair_sampler(configuration(data, tmp_path)).batch(0, 200)
     same = (blurred == sharp).all(axis=(1, 2, 3)).mean()
     assert 0.04 <= same <= 0.18
 
 
 def test_jitter_changes_the_colours_of_both_patches_alike(data, tmp_path):
     blur = {"sharp_share": 1.0}
-    blurred, sharp = sampler(configuration(data, tmp_path, colour_jitter=0.3, blur=blur)).batch(
-        0, 4
-    )
+    blurred, sharp = pair_sampler(
+        configuration(data, tmp_path, colour_jitter=0.3, blur=blur)
+    ).batch(0, 4)
     np.testing.assert_array_equal(blurred, sharp)
-    _, plain = sampler(configuration(data, tmp_path, blur=blur)).batch(0, 1)
+    _, plain = pair_sampler(configuration(data, tmp_path, blur=blur)).batch(0, 1)
     # The first crop is the same but for its colours, which keep their order.
     order = np.argsort(plain[0].ravel(), kind="stable")
     assert (np.diff(sharp[0].ravel()[order].astype(int)) >= 0).all()
@@ -141,7 +142,7 @@ def test_patches_of_pairs_show_the_same_place(tmp_path):
     folder = write_pairs(tmp_path)
     group = PicturePairs(pairs=PairGlobs(blurred=GOPRO.sharp, sharp=GOPRO.sharp))
     config = configuration(folder, tmp_path, train=[group], colour_jitter=0.2)
-    blurred, sharp = sampler(config).batch(0, 6)
+    blurred, sharp = pair_sampler(config).batch(0, 6)
     np.testing.assert_array_equal(blurred, sharp)
     assert blurred.shape == (6, 64, 64, 3)
 

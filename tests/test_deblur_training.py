@@ -27,6 +27,7 @@ from models.training.deblur_loop import (
     CURVE,
     fit_deblurrer,
     measure_seconds_per_step,
+    pair_sampler,
     train_deblurrer,
 )
 from models.training.deblur_state import averaged, norms, recalibrate, seeded, start, to_tensor
@@ -38,7 +39,6 @@ from tests.deblur_trainings import (
     UNET,
     configuration,
     critic,
-    sampler,
     write_pictures,
 )
 
@@ -140,7 +140,9 @@ def test_the_linear_schedule_is_constant_and_then_falls_to_zero(data, tmp_path):
 def test_the_parts_add_up_to_the_loss(data, tmp_path):
     loss = {**SPECTRAL, **critic("ralsgan")}
     config = configuration(data, tmp_path, loss=loss)
-    values = train_step(config, start(config), Objective.of(config), sampler(config).batch(0, 2))
+    values = train_step(
+        config, start(config), Objective.of(config), pair_sampler(config).batch(0, 2)
+    )
     assert set(values) == {
         *("loss", "loss_pixel", "loss_spectral", "loss_adversarial", "loss_critic")
     }
@@ -158,7 +160,7 @@ def test_a_perceptual_loss_without_weights_says_so_before_the_training(data, tmp
 
 def test_a_few_steps_lower_the_loss_on_one_batch(data, tmp_path):
     config = configuration(data, tmp_path, steps=10_000, warmup_steps=0, learning_rate=3e-3)
-    state, objective, fixed = start(config), Objective.of(config), sampler(config).batch(0, 4)
+    state, objective, fixed = start(config), Objective.of(config), pair_sampler(config).batch(0, 4)
     losses = [train_step(config, state, objective, fixed)["loss"] for _ in range(40)]
     assert np.mean(losses[-5:]) < 0.99 * losses[0]
 
@@ -167,7 +169,7 @@ def test_the_critic_learns_to_tell_sharp_from_restored(data, tmp_path):
     config = configuration(
         data, tmp_path, steps=10_000, warmup_steps=0, loss=critic("lsgan", learning_rate=1e-3)
     )
-    state, objective, fixed = start(config), Objective.of(config), sampler(config).batch(0, 4)
+    state, objective, fixed = start(config), Objective.of(config), pair_sampler(config).batch(0, 4)
     losses = [train_step(config, state, objective, fixed)["loss_critic"] for _ in range(40)]
     assert np.mean(losses[-5:]) < 0.9 * losses[0]
 
@@ -177,7 +179,7 @@ def test_the_generator_s_step_leaves_the_critic_alone(data, tmp_path):
     state = start(config)
     assert isinstance(state.critic, Critic)
     before = [parameter.clone() for parameter in state.critic.parameters()]
-    train_step(config, state, Objective.of(config), sampler(config).batch(0, 2))
+    train_step(config, state, Objective.of(config), pair_sampler(config).batch(0, 2))
     for ours, wanted in zip(state.critic.parameters(), before, strict=True):
         torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-20)
 
@@ -292,7 +294,7 @@ def test_a_critic_that_diverges_stops_the_training(data, tmp_path):
     next(state.critic.parameters()).data.fill_(float("nan"))
     before = [parameter.clone() for parameter in state.generator.parameters()]
     with pytest.raises(DivergedError, match="loss_critic nan"):
-        train_step(config, state, Objective.of(config), sampler(config).batch(0, 2))
+        train_step(config, state, Objective.of(config), pair_sampler(config).batch(0, 2))
     assert all(map(torch.equal, state.generator.parameters(), before))
 
 
@@ -323,7 +325,7 @@ def test_the_curve_has_a_row_per_validation(data, tmp_path):
 
 def test_norm_statistics_stand_still_in_the_last_part(data, tmp_path):
     config = configuration(data, tmp_path, network=BATCH_NORM, freeze_norm_from=0.5)
-    state, pairs, objective = start(config), sampler(config), Objective.of(config)
+    state, pairs, objective = start(config), pair_sampler(config), Objective.of(config)
     statistics = [torch.clone(s) for s in running_means(state.generator)]
     moved = []
     for step in range(config.steps):
@@ -346,7 +348,7 @@ def test_recalibrated_statistics_are_those_of_the_batches(data, tmp_path):
     first = norms(generator)[0]
     inputs = []
     first.register_forward_hook(lambda _, arguments, output: inputs.append(arguments[0]))
-    batches = [sampler(config).batch(step, 2)[0] for step in range(3)]
+    batches = [pair_sampler(config).batch(step, 2)[0] for step in range(3)]
     recalibrate(generator, batches)
     assert not any(module.training for module in generator.modules())
     assert first.momentum == 0.1
@@ -400,7 +402,7 @@ def test_a_training_starts_from_given_weights_and_its_card_says_so(data, tmp_pat
 
 def test_the_encoder_is_frozen_at_first_and_learns_afterwards(data, tmp_path):
     config = configuration(data, tmp_path, encoder_frozen_until=0.5)
-    state, pairs, objective = start(config), sampler(config), Objective.of(config)
+    state, pairs, objective = start(config), pair_sampler(config), Objective.of(config)
     moved = []
     for step in range(config.steps):
         before = [p.clone() for p in state.generator.fpn.features.parameters()]

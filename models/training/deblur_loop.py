@@ -37,7 +37,7 @@ def fit_deblurrer(config: DeblurrerTraining) -> Restorer:
     that is installed).
     """
     torch.set_num_threads(config.threads)
-    sampler = _sampler(config)
+    sampler = pair_sampler(config)
     scored = _scored(config, sampler)
     objective = Objective.of(config)
     state = start(config)
@@ -61,7 +61,7 @@ def measure_seconds_per_step(config: DeblurrerTraining, steps: int = 10) -> floa
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
-    sampler, objective, state = _sampler(config), Objective.of(config), start(config)
+    sampler, objective, state = pair_sampler(config), Objective.of(config), start(config)
     begin = time.process_time()
     for number in range(_UNTIMED_STEPS + steps):
         if number == _UNTIMED_STEPS:
@@ -72,16 +72,8 @@ def measure_seconds_per_step(config: DeblurrerTraining, steps: int = 10) -> floa
     return seconds
 
 
-@dataclass(frozen=True)
-class _Scored:
-    """The fixed crops that are scored at each point of the curve, and how they are restored."""
-
-    train: CropSet
-    validation: CropSet
-    normalisation: Normalisation
-
-
-def _sampler(config: DeblurrerTraining) -> PairSampler:
+def pair_sampler(config: DeblurrerTraining) -> PairSampler:
+    """What draws the training patches; pictures too small for them are an error."""
     blur = BlurModel(**config.blur.model_dump())
     pictures = load_pictures(
         config.data,
@@ -90,6 +82,15 @@ def _sampler(config: DeblurrerTraining) -> PairSampler:
         smallest_pair=config.patch,
     )
     return PairSampler(pictures, blur, config.patch, config.seed, config.colour_jitter)
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """The fixed crops that are scored at each point of the curve, and how they are restored."""
+
+    train: CropSet
+    validation: CropSet
+    normalisation: Normalisation
 
 
 def _scored(config: DeblurrerTraining, sampler: PairSampler) -> _Scored:
