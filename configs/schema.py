@@ -33,17 +33,25 @@ class Stretch(Section):
 class InputConfig(Section):
     """Which scenes are read, and the labels that belong to them.
 
-    `labels` is a GeoJSON or GeoParquet file, or a folder with one YOLO `.txt` per picture.
-    `label_names` names the class numbers of YOLO files; `label_classes` maps a label's class to
-    the detector's (a class that is in neither is an error), and `label_field` is the property that
-    holds the class.
+    `labels` is a GeoJSON, GeoParquet or shapefile, a COCO JSON, or a folder with one text file per
+    picture in `label_format`: YOLO or DOTA. `label_names` names the class numbers of YOLO files;
+    `label_classes` maps a label's class to the detector's, or to `ignore` (a class that is in
+    neither is an error), and `label_field` is the property that holds the class.
+
+    `area` are polygons inside which labels are complete; `ignore` are polygons in which they are
+    not. Outside the first and inside the second nothing is judged. `gsd` is the ground sampling
+    distance in metres per pixel of scenes that have no CRS.
     """
 
     scenes: tuple[str, ...] = ()
     labels: Path | None = None
+    label_format: Literal["auto", "map", "coco", "yolo", "dota"] = "auto"
     label_field: str = "class"
     label_names: tuple[str, ...] = ()
     label_classes: dict[str, str] = Field(default_factory=dict)
+    area: Path | None = None
+    ignore: Path | None = None
+    gsd: Annotated[float, Field(gt=0, le=100)] | None = None
 
 
 class BlurConfig(Section):

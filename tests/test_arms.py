@@ -20,9 +20,9 @@ def make_tile(blur: Blur | None = None) -> Tile:
     window = Window(make_scene(), core, core, blur)
     valid = np.ones((96, 128), bool)
     if blur is None:
-        return Tile(window, sharp, None, valid, None)
+        return Tile(window, sharp, None, valid, None, valid)
     before = blur_tile(sharp, length=blur.length, angle=blur.angle, noise=0.001)
-    return Tile(window, before, sharp, valid, None)
+    return Tile(window, before, sharp, valid, None, valid)
 
 
 def arms_of(tile: Tile, **settings) -> dict[Arm, np.ndarray]:

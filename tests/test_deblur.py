@@ -15,7 +15,9 @@ def make_tile(height: int, width: int, level: int) -> Tile:
     core = Rectangle(0, 0, width, height)
     image = np.full((height, width, 3), level, np.uint8)
     window = Window(make_scene(), core, core, None)
-    return Tile(window, image, None, np.ones((height, width), bool), None)
+    return Tile(
+        window, image, None, np.ones((height, width), bool), None, np.ones((height, width), bool)
+    )
 
 
 def add_null(tile):

@@ -240,7 +240,7 @@ def test_scenes_smaller_than_a_tile_and_without_crs_work(tmp_path):
 def tile_with(key: str, plan: Plan) -> Tile:
     image = np.zeros((8, 8, 3), np.uint8)
     [window] = [window for window in plan.windows if window.key == key]
-    return Tile(window, image, None, np.ones((8, 8), bool), None)
+    return Tile(window, image, None, np.ones((8, 8), bool), None, np.ones((8, 8), bool))
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])

@@ -17,9 +17,10 @@ from rasterio.transform import Affine
 from scenes import CRS, DATA, transform_of, write_labels
 
 from configs.schema import InputConfig, ReadConfig
+from transforms.functional.boxes import Labels
 from transforms.functional.windows import Rectangle, plan_cores
 from transforms.labels import LabelSource, open_labels
-from transforms.records import Labels, Scene, Window
+from transforms.records import Scene, Window
 from transforms.scenes import open_scene
 
 NAMES = ("car", "truck", "bus")

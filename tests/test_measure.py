@@ -5,10 +5,10 @@ import pytest
 from made_rows import make_detections, make_scene
 from scenes import textured
 
-from transforms.functional.boxes import Detections
+from transforms.functional.boxes import Detections, Labels
 from transforms.functional.windows import Rectangle
 from transforms.measure import Ruler, measure_tile
-from transforms.records import DeblurredTile, DetectedTile, Labels, Tile, Window
+from transforms.records import DeblurredTile, DetectedTile, Tile, Window
 
 RULER = Ruler(names=("car", "bus"), threshold=0.5, iou=0.5)
 CORE, READ = Rectangle(64, 64, 64, 64), Rectangle(32, 32, 128, 128)
@@ -20,7 +20,7 @@ def detected(*, before, after, reference=None, labels=None, sharp=False) -> Dete
     image = textured(128, 128, seed=0)
     window = Window(make_scene(), CORE, READ, None)
     valid = np.ones((128, 128), bool)
-    tile = Tile(window, image, image if sharp else None, valid, labels)
+    tile = Tile(window, image, image if sharp else None, valid, labels, valid)
     found = {"before": before, "null": before, "after": after}
     if sharp:
         found = {"reference": reference} | found
@@ -29,7 +29,7 @@ def detected(*, before, after, reference=None, labels=None, sharp=False) -> Dete
 
 def labels_of(*boxes, classes=None) -> Labels:
     kinds = np.zeros(len(boxes), np.int32) if classes is None else np.int32(classes)
-    return Labels(make_detections(*boxes).corners, kinds)
+    return Labels.plain(make_detections(*boxes).corners, kinds)
 
 
 def counts(row, arm, name="car"):

@@ -15,10 +15,11 @@ from scenes import DATA, textured, write_labels, write_picture, write_scene
 
 from configs.schema import BlurConfig, InputConfig, ReadConfig, RunConfig, Stretch
 from transforms.functional.blur import apply_kernel, motion_kernel
+from transforms.functional.boxes import Labels
 from transforms.functional.windows import Rectangle
 from transforms.labels import open_labels
 from transforms.read import OPEN_DATASETS, ReadTiles, SceneReader, read_tile
-from transforms.records import Blur, Labels, Rejected, Scene, Tile, TileRow, Window, truth_of
+from transforms.records import Blur, Rejected, Scene, Tile, TileRow, Window, truth_of
 from transforms.scenes import open_scene, plan_scenes, plan_windows
 
 READ = ReadConfig(core=128, halo=32)
@@ -178,7 +179,7 @@ def test_an_empty_row_names_the_truth_that_it_would_have_had(tmp_path: Path) -> 
 
 
 def test_truth_is_labels_else_reference_else_none() -> None:
-    labels = Labels(np.zeros((0, 4, 2), np.float32), np.zeros(0, np.int32))
+    labels = Labels.plain(np.zeros((0, 4, 2), np.float32), np.zeros(0, np.int32))
     picture = np.zeros((2, 2, 3), np.uint8)
     assert truth_of(labels, picture) == truth_of(labels, None) == "labels"
     assert truth_of(None, picture) == "reference"

@@ -12,10 +12,11 @@ import shapely
 from numpy.typing import NDArray
 
 from configs.schema import InputConfig
+from transforms.functional.boxes import Labels
 from transforms.functional.windows import Rectangle
 from transforms.georeference import pixels_to_map, rectangle_to_corners, reproject
 from transforms.label_files import Outlines, read_geojson, read_geoparquet, read_yolo
-from transforms.records import Affine6, Labels, Scene, Window
+from transforms.records import Affine6, Scene, Window
 
 Floats = NDArray[np.float64]
 Classes = NDArray[np.int32]
@@ -236,7 +237,7 @@ def _cut(corners: Floats, classes: Classes, read: Rectangle) -> Labels:
     bounds = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
     left, top = read.col_off, read.row_off
     touch = _overlap(bounds, (left, top, left + read.width, top + read.height))
-    return Labels((corners[touch] - (left, top)).astype(np.float32), classes[touch])
+    return Labels.plain((corners[touch] - (left, top)).astype(np.float32), classes[touch])
 
 
 def _overlap(bounds: Floats, box: Sequence[float]) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.schema import DetectConfig, MeasureConfig
-from transforms.functional.boxes import Detections
+from transforms.functional.boxes import Detections, Labels
 from transforms.functional.gain import DetectionCounts, count_detections
 from transforms.functional.matching import match_greedily
 from transforms.functional.quality import Quality, measure_quality
@@ -20,7 +20,6 @@ from transforms.records import (
     Changes,
     DetectedTile,
     Image,
-    Labels,
     Settled,
     Tile,
     TileRow,
@@ -119,7 +118,7 @@ def _pseudo_labels(detected: DetectedTile, ruler: Ruler) -> Labels | None:
     if detected.deblurred.tile.reference is None:
         return None
     sharp = _at_operating_point(detected.detections["reference"], ruler)
-    return Labels(sharp.corners, sharp.classes)
+    return Labels.plain(sharp.corners, sharp.classes)
 
 
 def _count(

@@ -143,7 +143,7 @@ def read_tile(
     known = labels.around(window) if labels else None
     if not valid[window.core.within(window.read)].any():
         return TileRow(window, "empty", truth_of(known, reference), 0, (), Changes())
-    return Tile(window, before, reference, valid, known)
+    return Tile(window, before, reference, valid, known, np.ones_like(valid))
 
 
 def _read_pixels(

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.functional.boxes import Detections
+from transforms.functional.boxes import Detections, Labels
 from transforms.functional.gain import DetectionCounts
 from transforms.functional.quality import Quality
 from transforms.functional.windows import Rectangle
@@ -76,22 +76,13 @@ class Window:
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
-    """True objects near a window, in pixels of its read rectangle.
-
-    corners float32 (k, 4, 2); classes int32 (k,), indices into the detector's names.
-    """
-
-    corners: NDArray[np.float32]
-    classes: NDArray[np.int32]
-
-
-@dataclass(frozen=True, eq=False)
 class Tile:
     """A window's pixels: uint8 (h, w, 3) RGB over the read rectangle.
 
     `reference` is the sharp picture where `before` was blurred by us. `valid` is bool (h, w), False
-    where the scene has no data. `labels` is None where the run has none.
+    where the scene has no data. `labels` is None where the run has none, else in pixels of the read
+    rectangle. `judged` is bool (h, w), False where labels are not complete: outside the area of
+    interest and in ignore regions.
     """
 
     window: Window
@@ -99,6 +90,7 @@ class Tile:
     reference: Image | None
     valid: Mask
     labels: Labels | None
+    judged: Mask
 
 
 @dataclass(frozen=True, eq=False)

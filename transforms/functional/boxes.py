@@ -61,6 +61,67 @@ class Detections:
         )
 
 
+ANY_CLASS = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """True objects in pixels of some rectangle; all arrays have the same length k.
+
+    `corners` is float32 (k, 4, 2) as in `Detections`. `classes` is int32 (k,), indices into the
+    detector's names, or `ANY_CLASS`. `ignored` is bool (k,): neither finding nor missing it counts.
+    `crowd` is bool (k,): a group in which any number of detections may lie; crowds are ignored.
+    `numbers` is int64 (k,): which label of its file it is, the same in every window that sees it.
+    """
+
+    corners: Float
+    classes: Int
+    ignored: NDArray[np.bool_]
+    crowd: NDArray[np.bool_]
+    numbers: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        k = len(self.classes)
+        shapes = [self.corners.shape, self.ignored.shape, self.crowd.shape, self.numbers.shape]
+        if shapes != [(k, 4, 2), (k,), (k,), (k,)]:
+            raise ValueError(
+                f"labels need corners (k, 4, 2) and four arrays (k,) with k={k}, got {shapes}"
+            )
+        if (self.crowd & ~self.ignored).any():
+            raise ValueError("every crowd must be ignored")
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def xyxy(self) -> Float:
+        """Horizontal boxes around the corners: float32 (k, 4), x0 y0 x1 y1."""
+        return np.concatenate([self.corners.min(axis=1), self.corners.max(axis=1)], axis=1)
+
+    @property
+    def centres(self) -> Float:
+        """Centre of each box: float32 (k, 2), x y."""
+        centres: Float = self.corners.mean(axis=1, dtype=np.float32)
+        return centres
+
+    def select(self, index: NDArray[np.bool_] | NDArray[np.intp]) -> "Labels":
+        """Return the labels at a boolean mask or an index array."""
+        return Labels(
+            self.corners[index],
+            self.classes[index],
+            self.ignored[index],
+            self.crowd[index],
+            self.numbers[index],
+        )
+
+    @staticmethod
+    def plain(corners: Float, classes: Int) -> "Labels":
+        """Return labels that all count, numbered in the order given."""
+        k = len(classes)
+        none = np.zeros(k, np.bool_)
+        return Labels(corners, classes, none, none, np.arange(k, dtype=np.int64))
+
+
 def xyxy_to_corners(boxes: Float) -> Float:
     """Turn horizontal boxes (k, 4) x0 y0 x1 y1 into corners (k, 4, 2), clockwise from top left."""
     x0, y0, x1, y1 = np.asarray(boxes, np.float32).reshape(-1, 4).T
