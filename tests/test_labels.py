@@ -385,12 +385,12 @@ def test_a_missing_class_column_is_explained(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("missing.geojson", "does not exist"), ("a.shp", r"must be \.geojson, \.json, \.parquet")],
+    [("missing.geojson", "does not exist"), ("a.csv", r"must be \.geojson, \.json, \.parquet")],
 )
 def test_a_path_that_cannot_hold_labels_is_explained(
     tmp_path: Path, name: str, message: str
 ) -> None:
-    (tmp_path / "a.shp").touch()
+    (tmp_path / "a.csv").touch()
     with pytest.raises(ValueError, match=message):
         open_json(tmp_path / name)
 
