@@ -98,10 +98,12 @@ def _to_field(column: Column, *, described: bool) -> pa.Field:
 
 
 def _to_type(column: Column, *, described: bool) -> pa.DataType:
-    if not column.fields:
-        return pa.type_for_alias(column.type)
-    struct = pa.struct([_to_field(field, described=described) for field in column.fields])
-    return pa.list_(struct) if column.type == "list of struct" else struct
+    item = column.type.removeprefix("list of ")
+    if column.fields:
+        kind = pa.struct([_to_field(field, described=described) for field in column.fields])
+    else:
+        kind = pa.type_for_alias(item)
+    return kind if item == column.type else pa.list_(kind)
 
 
 def _to_array(column: Column, values: list[Any], table: Table) -> pa.Array:

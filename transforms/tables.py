@@ -6,7 +6,16 @@ from typing import Any, Literal
 SCHEMA_VERSION = "2"
 
 Type = Literal[
-    "string", "int32", "int64", "float32", "float64", "binary", "struct", "list of struct"
+    "string",
+    "int32",
+    "int64",
+    "float32",
+    "float64",
+    "binary",
+    "struct",
+    "list of struct",
+    "list of int64",
+    "list of float64",
 ]
 Row = dict[str, Any]
 
@@ -165,4 +174,66 @@ REJECTED = Table(
         Column("replay", "string", "shell command that runs this window alone"),
     ),
     order=("key", "stage", "exception", "message"),
+)
+
+HISTOGRAMS = Table(
+    "histograms",
+    "one row per scene, blur, band and arm: levels, gradients and power of the valid pixels",
+    (
+        SCENE,
+        TRUTH,
+        Column("blur_length", "float64", "blur applied by us; null if none", "px", True),
+        Column("blur_angle", "float64", "its angle from +x, counter-clockwise", "degree", True),
+        Column("band", "string", "of the rendered picture: red, green or blue"),
+        ARM,
+        Column("pixels", "int64", "valid pixels that cores own", "px"),
+        Column("counts", "list of int64", "of them by level, 0 to 255", "px"),
+        Column("gradient_pixels", "int64", "of them those with four valid neighbours", "px"),
+        Column(
+            "gradient_counts",
+            "list of int64",
+            "of these by |gradient|: bins 1 DN/px wide to 32, 2 to 64, 4 to 96, 12 to 192",
+            "px",
+        ),
+        Column("patches", "int64", "whole valid patches of 64 x 64 px behind the power", "1"),
+        Column(
+            "power",
+            "list of float64",
+            "mean power at 1/64, 2/64 ... 32/64 cycles per px; null without a patch",
+            "DN^2 px^2",
+            True,
+        ),
+        Column("w1_before", "float64", "Wasserstein-1 of the levels to before", "DN", True),
+        Column("w1_reference", "float64", "the same to the reference; null if none", "DN", True),
+        Column("mean_shift", "float64", "mean level minus that of before", "DN", True),
+        Column("std_shift", "float64", "standard deviation minus that of before", "DN", True),
+        Column("saturated_low", "float64", "share at 0; null without pixels", "1", True),
+        Column("saturated_high", "float64", "share at 255; null without pixels", "1", True),
+        Column(
+            "comb_index",
+            "float64",
+            "share of unused levels between the lowest and the highest; null if none is between",
+            "1",
+            True,
+        ),
+        Column("levels", "int64", "levels that occur", "1"),
+        Column("gradient_steep", "float64", "share from 24 DN/px up; null if none", "1", True),
+        Column("gradient_w1_before", "float64", "Wasserstein-1 to before", "DN/px", True),
+        Column("gradient_w1_reference", "float64", "the same to the reference", "DN/px", True),
+        Column(
+            "spectrum_ratio_before",
+            "list of float64",
+            "root of power over that of before, per frequency; null where before has none",
+            "1",
+            True,
+        ),
+        Column(
+            "spectrum_ratio_reference",
+            "list of float64",
+            "the same over the reference; null without one",
+            "1",
+            True,
+        ),
+    ),
+    order=("scene", "truth", "blur_length", "blur_angle", "band", "arm"),
 )
