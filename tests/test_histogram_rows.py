@@ -21,7 +21,7 @@ from transforms.histogram_rows import (
     sum_histograms,
 )
 from transforms.parquet import read_rows
-from transforms.records import Blur, Scene, Window
+from transforms.records import ARMS, Blur, Scene, Window
 from transforms.tables import HISTOGRAMS
 from transforms.write import Destination, write_table
 
@@ -38,7 +38,8 @@ def blurred(image: np.ndarray, length: float = 7) -> np.ndarray:
 
 
 def sums_of(key=KEY, **arms: np.ndarray) -> SceneHistograms:
-    return SceneHistograms(key, {arm: measured(image) for arm, image in arms.items()})
+    names = tuple(arm for arm in ARMS if arm in arms)
+    return SceneHistograms(key, {names: {arm: measured(arms[arm]) for arm in names}})
 
 
 def row_of(sums: SceneHistograms, arm: str, band: str = "green") -> dict:
@@ -117,15 +118,26 @@ def test_what_is_not_known_is_null():
     assert flat["comb_index"] is None
     assert flat["power"] == [0] * 32
     assert flat["spectrum_ratio_before"] is None
-    nothing = row_of(SceneHistograms(KEY, {"before": Histograms()}), "before")
+    nothing = row_of(SceneHistograms(KEY, {("before",): {"before": Histograms()}}), "before")
     assert nothing["pixels"] == 0
     assert (nothing["saturated_low"], nothing["gradient_steep"], nothing["w1_before"]) == (
         None,
     ) * 3
 
 
-def test_an_arm_that_counted_other_pixels_is_not_compared():
-    row = row_of(sums_of(before=SHARP, after=SHARP[:128]), "after")
+def test_an_arm_is_compared_on_the_tiles_that_have_both():
+    """The null control exists in one tile of two, and equals `before` there."""
+    other = textured(192, 192, 5) // 2
+    tiles = [sums_of(before=SHARP, null=SHARP), sums_of(before=other)]
+    null = row_of(add_histograms(tiles), "null")
+    assert (null["w1_before"], null["mean_shift"], null["gradient_w1_before"]) == (0, 0, 0)
+    assert set(null["spectrum_ratio_before"]) == {1}
+    assert null["pixels"] == SHARP.shape[0] * SHARP.shape[1]
+    assert row_of(add_histograms(tiles), "before")["pixels"] == 2 * null["pixels"]
+
+
+def test_arms_without_a_common_tile_are_not_compared():
+    row = row_of(add_histograms([sums_of(after=SHARP), sums_of(before=SHARP)]), "after")
     assert (row["w1_before"], row["mean_shift"], row["spectrum_ratio_before"]) == (None,) * 3
     assert row["levels"] > 1
 
@@ -153,7 +165,7 @@ def test_rows_do_not_depend_on_the_order_or_grouping_of_the_tiles(order, cut):
         sums_of(before=textured(70, 70, seed), after=blurred(textured(70, 70, seed), 3))
         for seed in range(3)
     ]
-    # An arm that is missing in one tile counts nothing there.
+    # An arm may be missing in a tile.
     tiles += [sums_of(before=textured(64, 64, 7)), *tiles[:2]]
     shuffled = [tiles[index] for index in order]
     halves = [add_histograms(shuffled[:cut]), add_histograms(shuffled[cut:])]
@@ -164,7 +176,7 @@ def test_sums_are_kept_apart_by_scene_and_blur():
     keys = [(name, "none", length, 0.0) for name in ("a.tif", "b.tif") for length in (4.0, 7.0)]
     sums = sum_histograms([sums_of(key, before=SHARP) for key in (*keys, *reversed(keys))])
     assert [part.key for part in sums] == keys
-    assert {int(part.arms["before"].levels[0].sum()) for part in sums} == {2 * 192 * 192}
+    assert {int(part.total("before").levels[0].sum()) for part in sums} == {2 * 192 * 192}
 
 
 def test_beam_adds_them_up_by_key():

@@ -29,25 +29,43 @@ SceneKey = tuple[str, Truth, float | None, float | None]
 class SceneHistograms:
     """The histograms of every arm of one scene under one blur, of one tile or of many.
 
-    Only those with the same `key` can be added.
+    Tiles are summed apart by the arms that they have, for a control may exist in a sample of the
+    tiles only: an arm is then compared with others on the tiles that have both. Only what has the
+    same `key` can be added.
     """
 
     key: SceneKey
-    arms: Mapping[Arm, Histograms]
+    groups: Mapping[tuple[Arm, ...], Mapping[Arm, Histograms]]
 
     @staticmethod
     def of(window: Window, truth: Truth, arms: Mapping[Arm, Histograms]) -> "SceneHistograms":
         """Return what one window adds to its scene."""
         length, angle = (window.blur.length, window.blur.angle) if window.blur else (None, None)
-        return SceneHistograms((window.scene.name, truth, length, angle), arms)
+        names = tuple(arm for arm in ARMS if arm in arms)
+        return SceneHistograms((window.scene.name, truth, length, angle), {names: arms})
 
     def __add__(self, other: "SceneHistograms") -> "SceneHistograms":
         if self.key != other.key:
             raise ValueError(f"histograms of {self.key} cannot be added to those of {other.key}")
-        names = [arm for arm in ARMS if arm in self.arms or arm in other.arms]
-        none = Histograms()
-        arms = {arm: self.arms.get(arm, none) + other.arms.get(arm, none) for arm in names}
-        return SceneHistograms(self.key, arms)
+        groups = dict(self.groups)
+        for names, arms in other.groups.items():
+            mine = groups.get(names, {})
+            groups[names] = {arm: mine.get(arm, Histograms()) + arms[arm] for arm in names}
+        return SceneHistograms(self.key, groups)
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Return every arm that some tile has, in the order of `ARMS`."""
+        return tuple(arm for arm in ARMS if any(arm in names for names in self.groups))
+
+    def total(self, arm: Arm, *, beside: Arm | None = None) -> Histograms:
+        """Return the sum of an arm, over the tiles that have the arm `beside` too if one is named.
+
+        The zero if there is no such tile.
+        """
+        wanted = {arm, beside or arm}
+        parts = [arms[arm] for names, arms in self.groups.items() if wanted <= set(names)]
+        return reduce(add, parts, Histograms())
 
 
 def add_histograms(parts: Iterable[SceneHistograms]) -> SceneHistograms:
@@ -67,21 +85,19 @@ def histogram_rows(sums: SceneHistograms) -> Rows:
     """Return the rows of `histograms` of one scene under one blur: one per band and arm."""
     scene, truth, length, angle = sums.key
     owner = {"scene": scene, "truth": truth, "blur_length": length, "blur_angle": angle}
-    names = [arm for arm in ARMS if arm in sums.arms]
     rows = [
-        owner | {"band": band, "arm": arm} | _describe(sums.arms, arm, index)
+        owner | {"band": band, "arm": arm} | _describe(sums, arm, index)
         for index, band in enumerate(BANDS)
-        for arm in names
+        for arm in sums.arms
     ]
     return Rows(f"{scene}:{length}@{angle}", rows)
 
 
-def _describe(arms: Mapping[Arm, Histograms], arm: Arm, band: int) -> Row:
-    own = arms[arm]
+def _describe(sums: SceneHistograms, arm: Arm, band: int) -> Row:
+    own = sums.total(arm)
     levels, gradients = own.levels[band], own.gradients[band]
     steep = int(np.searchsorted(gradient_edges(), STEEP))
-    before = _compare(own, arms.get("before"), band)
-    reference = _compare(own, arms.get("reference"), band)
+    before, reference = (_compare(sums, arm, base, band) for base in ("before", "reference"))
     values = {
         "pixels": int(levels.sum()),
         "counts": levels.tolist(),
@@ -106,26 +122,19 @@ def _describe(arms: Mapping[Arm, Histograms], arm: Arm, band: int) -> Row:
     return {name: _null_if_nan(value) for name, value in values.items()}
 
 
-def _compare(own: Histograms, base: Histograms | None, band: int) -> Row:
-    """Return what changed from `base`; null where that does not exist, or counted more or fewer."""
-    names = ("w1", "mean_shift", "std_shift", "gradient_w1", "spectrum_ratio")
-    if base is None or _sizes(own, band) != _sizes(base, band):
-        return dict.fromkeys(names)
-    levels, others = own.levels[band], base.levels[band]
+def _compare(sums: SceneHistograms, arm: Arm, base: Arm, band: int) -> Row:
+    """Return what changed from `base` to `arm`, on the tiles that have both; nan where none has."""
+    own, other = sums.total(arm, beside=base), sums.total(base, beside=arm)
+    levels, others = own.levels[band], other.levels[band]
     middles = (gradient_edges()[:-1] + gradient_edges()[1:]) / 2
-    power, other = (mean_power(of.power[band], of.patches) for of in (own, base))
-    numbers = (
-        wasserstein(levels, others),
-        mean_level(levels) - mean_level(others),
-        level_deviation(levels) - level_deviation(others),
-        wasserstein(own.gradients[band], base.gradients[band], middles),
-        _list(spectrum_ratio(power, other)),
-    )
-    return dict(zip(names, numbers, strict=True))
-
-
-def _sizes(of: Histograms, band: int) -> tuple[int, int, int]:
-    return int(of.levels[band].sum()), int(of.gradients[band].sum()), of.patches
+    power, others_power = (mean_power(of.power[band], of.patches) for of in (own, other))
+    return {
+        "w1": wasserstein(levels, others),
+        "mean_shift": mean_level(levels) - mean_level(others),
+        "std_shift": level_deviation(levels) - level_deviation(others),
+        "gradient_w1": wasserstein(own.gradients[band], other.gradients[band], middles),
+        "spectrum_ratio": _list(spectrum_ratio(power, others_power)),
+    }
 
 
 def _list(values: Numbers) -> list[float | None] | None:
