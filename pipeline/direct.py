@@ -10,7 +10,7 @@ from pipeline.reports import Reports
 from transforms.arms import make_arms
 from transforms.deblur import Network, deblur_tiles, load_deblurrer
 from transforms.detect import FindObjects, detect_tiles, load_detector
-from transforms.labels import open_labels
+from transforms.ground import open_ground
 from transforms.measure import measure_tiles
 from transforms.parquet import Part
 from transforms.read import SceneReader, read_tile
@@ -37,11 +37,11 @@ def detect_windows(
 ) -> Iterator[DetectedTile | Settled]:
     """Read, deblur and detect windows, one at a time and in order."""
     config = plan.config
-    labels = open_labels(config.input, plan.names)
+    ground = open_ground(config.input, plan.names)
     make = partial(make_arms, config=config.arms, sensor=config.read.blur)
     with closing(SceneReader(config.read)) as reader:
         for window in windows:
-            read = [read_tile(window, reader, labels, config.read)]
+            read = [read_tile(window, reader, ground, config.read)]
             yield from detect_tiles(deblur_tiles(read, networks.deblur, make), networks.find)
 
 

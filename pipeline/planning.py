@@ -19,7 +19,7 @@ from transforms.arms import planned_arms
 from transforms.deblur import load_deblurrer
 from transforms.detect import load_detector
 from transforms.georeference import check_crs
-from transforms.labels import open_labels
+from transforms.ground import open_ground
 from transforms.measure import Ruler
 from transforms.records import Rejected, Scene, Window
 from transforms.scenes import plan_blurs, plan_scenes, plan_windows
@@ -114,8 +114,7 @@ def plan_run(config: RunConfig, *, local: bool = True) -> Plan:
     deblurrer = _find_weights(config.deblur)
     detector = _find_weights(config.detect)
     names = _load_networks(config, local=local)
-    labels = open_labels(config.input, names)
-    stray = labels.outside(scenes) if labels else 0
+    stray = open_ground(config.input, names).check(scenes)
     return Plan(config, tuple(scenes), tuple(rejected), names, stray, deblurrer, detector)
 
 

@@ -17,7 +17,7 @@ from configs.schema import BlurConfig, InputConfig, ReadConfig, RunConfig, Stret
 from transforms.functional.blur import apply_kernel, motion_kernel
 from transforms.functional.boxes import Labels
 from transforms.functional.windows import Rectangle
-from transforms.labels import open_labels
+from transforms.ground import open_ground
 from transforms.read import OPEN_DATASETS, ReadTiles, SceneReader, read_tile
 from transforms.records import Blur, Rejected, Scene, Tile, TileRow, Window, truth_of
 from transforms.scenes import open_scene, plan_scenes, plan_windows
@@ -172,8 +172,8 @@ def test_an_empty_row_names_the_truth_that_it_would_have_had(tmp_path: Path) -> 
     assert isinstance(row, TileRow)
     assert row.truth == "reference"
     boxes = write_labels(tmp_path / "a.geojson", np.zeros((0, 4, 2)), [])
-    labels = open_labels(InputConfig(labels=boxes), ("car",))
-    with_labels = read_tile(row.window, SceneReader(READ), labels, READ)
+    ground = open_ground(InputConfig(labels=boxes), ("car",))
+    with_labels = read_tile(row.window, SceneReader(READ), ground, READ)
     assert isinstance(with_labels, TileRow)
     assert with_labels.truth == "labels"
 

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 FLAGS = ("ignore", "iscrowd")
 """Properties that say, by true or 1, that an object is not judged, or is a group of objects."""
 
-REMEDY = "labels are polygons: write each object as its box, or buffer its point to its size"
+REMEDY = (
+    "labels are polygons, and so are areas: write each object as its box, or buffer its point to "
+    "its size"
+)
 
 Shapes = NDArray[np.object_]
 

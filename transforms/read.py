@@ -18,9 +18,8 @@ from transforms.functional.camera import decode_srgb, encode_srgb
 from transforms.functional.pixels import bands_to_rgb, stretch_to_uint8
 from transforms.functional.sensor import add_noise, erode_valid, noise_field, smear
 from transforms.functional.windows import Rectangle
-from transforms.labels import LabelSource, open_labels
+from transforms.ground import Ground, open_ground
 from transforms.records import (
-    Changes,
     Image,
     Mask,
     Rejected,
@@ -126,9 +125,9 @@ def _read_mask(
 
 
 def read_tile(
-    window: Window, reader: SceneReader, labels: LabelSource | None, config: ReadConfig
+    window: Window, reader: SceneReader, ground: Ground | None, config: ReadConfig
 ) -> Tile | TileRow | Rejected:
-    """Read a window, blurred if it says so, with the labels around it.
+    """Read a window, blurred if it says so, with the labels around it and where they are complete.
 
     A fault of the file becomes `Rejected`; a window without a valid pixel in its core is settled
     here as an empty row. A fault of the labels is one of the run, and raises.
@@ -140,10 +139,10 @@ def read_tile(
         message = f"{error}{cause}"
         return Rejected(window.key, window.scene.name, "read", type(error).__name__, message)
     before, reference, valid = tile
-    known = labels.around(window) if labels else None
+    labels, judged = (ground or Ground()).around(window)
     if not valid[window.core.within(window.read)].any():
-        return TileRow(window, "empty", truth_of(known, reference), 0, (), Changes())
-    return Tile(window, before, reference, valid, known, np.ones_like(valid))
+        return TileRow.empty(window, truth_of(labels, reference))
+    return Tile(window, before, reference, valid, labels, judged)
 
 
 def _read_pixels(
@@ -183,11 +182,11 @@ class _ReadTile(beam.DoFn):
 
     def setup(self) -> None:
         self._reader = SceneReader(self._config.read)
-        self._labels = open_labels(self._config.input, self._names)
+        self._ground = open_ground(self._config.input, self._names)
 
     def process(self, window: Window) -> list[Tile | TileRow | Rejected]:
         with self._stopwatch.running():
-            return [read_tile(window, self._reader, self._labels, self._config.read)]
+            return [read_tile(window, self._reader, self._ground, self._config.read)]
 
     def teardown(self) -> None:
         self._reader.close()
