@@ -39,7 +39,7 @@ class PictureLabels:
     def __init__(self, pictures: Pictures) -> None:
         """Take the pictures; nothing is read yet."""
         self._pictures = pictures
-        self._recent: tuple[str, SceneLabels] | None = None
+        self._recent: tuple[Scene, SceneLabels] | None = None
 
     def around(self, window: Window) -> Labels:
         """Return the labels whose box touches the read rectangle, in its pixels."""
@@ -69,12 +69,12 @@ class PictureLabels:
         return sum(len(self._read(scene)) for scene in scenes)
 
     def _read(self, scene: Scene) -> SceneLabels:
-        if self._recent is None or self._recent[0] != scene.name:
+        if self._recent is None or self._recent[0] != scene:
             if not self._pictures.holds(scene):
                 raise ValueError(
                     f"scene {scene.name} has no labels: {self._pictures.lost([scene])}"
                 )
-            self._recent = scene.name, self._pictures.read(scene)
+            self._recent = scene, self._pictures.read(scene)
         return self._recent[1]
 
 
