@@ -79,7 +79,7 @@ def opencv_shared(a: tuple, b: tuple) -> float:
 def test_horizontal_overlap_is_that_of_the_matrix(seed):
     rng = np.random.default_rng(seed)
     a, b = draw_boxes(rng, 12), draw_boxes(rng, 9)
-    rows, columns = overlapping_pairs(a, b)
+    rows, columns = overlapping_pairs(a, b).T
     pairs = np.zeros((12, 9))
     pairs[rows, columns] = box_overlap(a[rows], b[columns])
     np.testing.assert_allclose(pairs, iou_matrix(a, b), rtol=0, atol=1e-6)
@@ -114,6 +114,19 @@ def test_oriented_overlap_ignores_where_corners_begin_and_which_way_they_run(see
     )
 
 
+@given(SEEDS, st.sampled_from([0.1, 0.3, 0.5, 0.9]), st.booleans())
+def test_asking_for_an_overlap_changes_only_those_below_it(seed, at_least, in_crowd):
+    rng = np.random.default_rng(seed)
+    (a, _), (b, _) = turned_boxes(rng, 30), turned_boxes(rng, 30)
+    b[:10] = a[:10] + np.float32(rng.uniform(0, 3))
+    crowd = np.full(30, in_crowd)
+    every = oriented_overlap(a, b, crowd=crowd)
+    asked = oriented_overlap(a, b, crowd=crowd, at_least=at_least)
+    high = every >= at_least
+    assert (asked[high] == every[high]).all()
+    assert ((asked[~high] == every[~high]) | (asked[~high] == 0)).all()
+
+
 def test_a_box_has_an_overlap_of_one_with_itself():
     boxes = np.float32([[0, 0, 10, 4], [1.5, 2.25, 3, 9]])
     assert box_overlap(boxes, boxes).tolist() == [1, 1]
@@ -133,7 +146,7 @@ def test_boxes_without_an_area_overlap_nothing(flat):
     box, whole = np.float32([flat]), np.float32([[0, 0, 10, 10]])
     for a, b in ((box, whole), (whole, box), (box, box)):
         crowd = np.array([True])
-        assert overlapping_pairs(a, b)[0].size == 0
+        assert overlapping_pairs(a, b).shape == (0, 2)
         assert box_overlap(a, b) == box_overlap(a, b, crowd=crowd) == 0
         corners = xyxy_to_corners(a), xyxy_to_corners(b)
         assert oriented_overlap(*corners) == oriented_overlap(*corners, crowd=crowd) == 0
@@ -148,4 +161,4 @@ def test_a_turned_line_overlaps_nothing():
 def test_boxes_that_only_touch_are_no_pair():
     a = np.float32([[0, 0, 10, 10]])
     b = np.float32([[10, 0, 20, 10], [0, 10, 10, 20], [10, 10, 20, 20], [9, 9, 20, 20]])
-    assert [index.tolist() for index in overlapping_pairs(a, b)] == [[0], [3]]
+    assert overlapping_pairs(a, b).tolist() == [[0, 3]]

@@ -75,12 +75,11 @@ def match_boxes(
     if not ious or not all(0 < iou <= 1 for iou in ious):
         raise ValueError(f"ious must be one or more numbers in (0, 1], got {list(ious)}")
     a, b = detections.xyxy, labels.xyxy
-    rows, columns = overlapping_pairs(a, b)
-    rows, columns = _of_one_class(detections, labels, rows=rows, columns=columns)
+    rows, columns = _of_one_class(detections, labels, pairs=overlapping_pairs(a, b))
     crowd = labels.crowd[columns]
     if oriented:
         corners = detections.corners[rows], labels.corners[columns]
-        overlap = oriented_overlap(*corners, crowd=crowd)
+        overlap = oriented_overlap(*corners, crowd=crowd, at_least=min(ious))
     else:
         overlap = box_overlap(a[rows], b[columns], crowd=crowd)
     limits = np.minimum(np.asarray(ious, np.float64), HIGHEST_THRESHOLD)
@@ -106,12 +105,15 @@ def match_centres(
     if not all(0 < scale < np.inf for scale in metres_per_pixel):
         raise ValueError(f"metres_per_pixel must be two numbers > 0, got {metres_per_pixel}")
     a, b = _centres(detections.corners), _centres(labels.corners)
-    across = (a[:, None] - b[None, :]) * np.asarray(metres_per_pixel, np.float64)
-    distance = np.hypot(across[..., 0], across[..., 1])
-    distance[:, labels.crowd] = np.where(_lies_in(a, labels.corners[labels.crowd]), 0.0, np.inf)
-    rows, columns = np.nonzero(distance <= max(distances))
-    rows, columns = _of_one_class(detections, labels, rows=rows, columns=columns)
-    pairs = _Pairs(rows, columns, -distance[rows, columns])
+    across = (a[:, None, 0] - b[None, :, 0]) * metres_per_pixel[0]
+    down = (a[:, None, 1] - b[None, :, 1]) * metres_per_pixel[1]
+    reach = max(distances)
+    near: Bools = (np.abs(across) <= reach) & (np.abs(down) <= reach)
+    near[:, labels.crowd] = _lies_in(a, labels.corners[labels.crowd])
+    rows, columns = _of_one_class(detections, labels, pairs=np.argwhere(near))
+    distance = np.hypot(across[rows, columns], down[rows, columns])
+    distance[labels.crowd[columns]] = 0
+    pairs = _Pairs(rows, columns, -distance)
     return _match(detections, labels, pairs=pairs, limits=-np.asarray(distances, np.float64))
 
 
@@ -126,10 +128,9 @@ def _lies_in(points: Floats, corners: NDArray[np.float32]) -> Bools:
     return lies_in
 
 
-def _of_one_class(
-    detections: Detections, labels: Labels, *, rows: Ints, columns: Ints
-) -> tuple[Ints, Ints]:
-    """Return the pairs whose classes may match."""
+def _of_one_class(detections: Detections, labels: Labels, *, pairs: Ints) -> tuple[Ints, Ints]:
+    """Return the pairs of indices (p, 2) whose classes may match, as two arrays."""
+    rows, columns = pairs.T
     kinds = labels.classes[columns]
     same = (kinds == detections.classes[rows]) | (kinds == ANY_CLASS)
     return rows[same], columns[same]
