@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from models.fingerprint import Fingerprint
 from models.networks import Options, build, options_from_dict
 from models.published import (
     describe_bytes,
@@ -55,7 +56,10 @@ class GeneratorInfo:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """The front matter of a model card. `numbers` are measured qualities, named with their unit."""
+    """The front matter of a model card. `numbers` are measured qualities, named with their unit.
+
+    `fingerprint` is what a deblurrer answers to a small chart, compared when it is loaded.
+    """
 
     name: str
     task: str
@@ -68,6 +72,7 @@ class ModelCard:
     data: tuple[str, ...]
     numbers: Mapping[str, float]
     halo_px: int | None = None
+    fingerprint: Fingerprint | None = None
 
 
 def sha256(path: Path) -> str:
@@ -90,10 +95,11 @@ def read_card(path: Path) -> ModelCard:
         raise CheckpointError(f"{card} has no front matter: wanted YAML between two lines of ---")
     values: dict[str, Any] = yaml.safe_load(parts[1])
     known = {field.name for field in fields(ModelCard)}
-    wrong = set(values) - known | (known - {"halo_px"}) - set(values)
+    wrong = set(values) - known | (known - {"halo_px", "fingerprint"}) - set(values)
     if wrong:
         raise CheckpointError(f"{card}: unknown or missing fields {sorted(wrong)}")
-    return ModelCard(**{**values, "data": tuple(values["data"])})
+    fingerprint = _read_fingerprint(card, values.get("fingerprint"))
+    return ModelCard(**{**values, "data": tuple(values["data"]), "fingerprint": fingerprint})
 
 
 def save_generator(
@@ -154,6 +160,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if tensors is None:
         raise CheckpointError(f"{path} looks like {describe_content(content)}, wanted tensors")
     return tensors
+
+
+def _read_fingerprint(card: Path, values: dict[str, Any] | None) -> Fingerprint | None:
+    try:
+        return None if values is None else Fingerprint.from_dict(values)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{card}: {error}") from error
 
 
 def _checked_digest(path: Path, wanted: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The command `aerial-deblur`: demo, run, plan, replay, train, compare, models."""
+"""The command `aerial-deblur`: demo, run, plan, replay, train, compare, models, probe."""
 
 import argparse
 import logging
@@ -84,7 +84,18 @@ def _parser() -> argparse.ArgumentParser:
     inspect = actions.add_parser("inspect", help="what a weight file holds, by loading it strictly")
     inspect.add_argument("weights", help="a file, or the name of shipped weights")
     inspect.set_defaults(command=_inspect)
+    _add_probe(commands.add_parser("probe", help="what a deblurrer does to synthetic charts"))
     return parser
+
+
+def _add_probe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("weights", help="a file, or the name of shipped weights")
+    parser.add_argument("--normalisation", choices=("frozen", "per_image"), default="frozen")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers as JSON")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="draw charts and answers, PNG")
+    parser.set_defaults(command=_probe)
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -194,4 +205,22 @@ def _inspect(options: argparse.Namespace, beam_flags: list[str]) -> int:
     from pipeline.shipped import inspect_weights
 
     Console().print(inspect_weights(options.weights))
+    return OK
+
+
+def _probe(options: argparse.Namespace, beam_flags: list[str]) -> int:
+    from rich.console import Console
+
+    from configs.schema import DeblurConfig
+    from pipeline.probe import probe
+
+    if beam_flags:
+        raise ValueError(f"probe takes no Beam flags, got {' '.join(beam_flags)}")
+    config = DeblurConfig(
+        weights=options.weights,
+        normalisation=options.normalisation,
+        device=options.device,
+        dtype=options.dtype,
+    )
+    Console().print(probe(config, json_file=options.json, figure=options.figure))
     return OK

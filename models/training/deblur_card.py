@@ -10,6 +10,7 @@ from configs.losses import Loss
 from configs.train_deblurrer import DeblurrerTraining, PictureGroup, SharpPictures
 from models.checkpoints import sha256
 from models.encoders import IMAGENET
+from models.fingerprint import Fingerprint
 from models.networks import parameter_count
 from models.restorer import Restorer
 
@@ -27,6 +28,7 @@ def write_card(
     *,
     halo: int | None,
     numbers: dict[str, float],
+    fingerprint: Fingerprint,
 ) -> None:
     """Write `<name>.md` beside the weights."""
     facts = {
@@ -43,7 +45,10 @@ def write_card(
         "numbers": numbers,
     }
     front = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=100)
-    text = f"---\n{front}---\n\n{_prose(config, generator)}"
+    mark = yaml.safe_dump(
+        {"fingerprint": fingerprint.to_dict()}, sort_keys=False, default_flow_style=None, width=100
+    )
+    text = f"---\n{front}{mark}---\n\n{_prose(config, generator)}"
     weights.with_suffix(".md").write_text(text, encoding="utf-8")
 
 
@@ -85,6 +90,13 @@ thread.
 
 The blur is synthetic unless the data are pairs: on real blur expect less. Motion beyond that of the
 blur model, and rotation, are beyond this network.
+
+## Fingerprint
+
+`fingerprint` in the front matter is the answer to a small chart, measured by `aerial-deblur probe`:
+means of blocks of 16 px, in grey levels. It is compared whenever these weights are loaded in the
+normalisation it names, and weights that answer otherwise do not load. Its `numbers` come from
+larger charts (docs/metrics.md): edges, ramps, flat colours. They are not what a picture gains.
 
 ## Data
 

@@ -9,6 +9,7 @@ from models.backbones import set_normalisation
 from models.checkpoints import load_generator, save_generator
 from models.cost import measure_cpu_seconds
 from models.deblurrer import Deblurrer
+from models.probe import fingerprint_deblurrer
 from models.restorer import Restorer
 from models.training.deblur_card import write_card
 from models.training.deblur_data import Pictures, load_pictures
@@ -41,7 +42,14 @@ def export_deblurrer(config: DeblurrerTraining, generator: Restorer) -> Path:
     network = Deblurrer.load(weights, normalisation=config.normalisation)
     seconds = {"cpu_seconds_per_mpix": measure_cpu_seconds(network)}
     numbers = score_pictures(written, pictures) | seconds
-    write_card(config, weights, written, halo=halo, numbers=numbers)
+    write_card(
+        config,
+        weights,
+        written,
+        halo=halo,
+        numbers=numbers,
+        fingerprint=fingerprint_deblurrer(network),
+    )
     return weights
 
 
