@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from configs.schema import ArmsConfig, BlurConfig, DeblurConfig
 from models.deblurrer import SMALLEST, Deblurrer
+from models.probe import check_fingerprint
 from models.shipped import resolve_weights
 from transforms.arms import MakeArms, make_arms
 from transforms.functional.pixels import crop_to, pad_to
@@ -23,15 +24,20 @@ Network = Callable[[Images], Images]
 
 
 def load_deblurrer(config: DeblurConfig) -> Deblurrer:
-    """Load the configured generator; raises if weights, digest or device are not as promised."""
+    """Load the configured generator; raises if weights, digest or device are not as promised.
+
+    Nor does it load where it answers otherwise than the card beside the weights says.
+    """
     use_one_thread()
-    return Deblurrer.load(
+    deblurrer = Deblurrer.load(
         resolve_weights(config.weights),
         sha256=config.sha256,
         normalisation=config.normalisation,
         device=config.device,
         dtype=config.dtype,
     )
+    check_fingerprint(deblurrer)
+    return deblurrer
 
 
 def deblur_tiles(
