@@ -83,10 +83,13 @@ def _polygons(features: list[list[list[Ring]]], path: Path) -> Shapes:
     if not np.isfinite(vertices).all():
         raise ValueError(f"{path} holds a vertex that is not finite")
     try:
-        closed = shapely.linearrings(vertices, indices=_owners(rings))
+        polygons = shapely.polygons(
+            shapely.linearrings(vertices, indices=_owners(rings)), indices=_owners(parts)
+        )
     except (ValueError, shapely.errors.GEOSException) as error:
         raise ValueError(f"{path} holds a ring that is none: {error}: {REMEDY}") from error
-    polygons = shapely.polygons(closed, indices=_owners(parts))
+    if len(parts) == len(features):
+        return polygons
     shapes: Shapes = shapely.multipolygons(polygons, indices=_owners(features))
     return shapes
 

@@ -65,7 +65,7 @@ def to_outlines(found: MapShapes, field: str, path: Path) -> Outlines:
         if _missing(value):
             raise ValueError(f"{path}: row {row} has no class ({field!r} is empty)")
     flags = [read_flags(found.values.get(name), len(found.shapes), name, path) for name in FLAGS]
-    parts, owners = shapely.get_parts(found.shapes, return_index=True)
+    parts, owners = _split(found.shapes)
     rings = shapely.get_exterior_ring(parts)
     counts = shapely.get_num_coordinates(rings)
     return Outlines(
@@ -77,6 +77,14 @@ def to_outlines(found: MapShapes, field: str, path: Path) -> Outlines:
         crowd=flags[1][owners],
         numbers=_number_parts(owners, len(found.shapes)),
     )
+
+
+def _split(shapes: Shapes) -> tuple[Shapes, NDArray[np.intp]]:
+    """Return every polygon, and the number of the shape that each is part of."""
+    if (shapely.get_type_id(shapes) == shapely.GeometryType.POLYGON).all():
+        return shapes, np.arange(len(shapes), dtype=np.intp)  # get_parts would copy a million
+    parts, owners = shapely.get_parts(shapes, return_index=True)
+    return parts, owners.astype(np.intp)
 
 
 def _number_parts(owners: NDArray[np.intp], features: int) -> NDArray[np.int64]:
