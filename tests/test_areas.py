@@ -171,7 +171,7 @@ def test_judged_is_inside_the_area_and_outside_every_ignored_polygon(tmp_path: P
     assert np.array_equal(areas.judged(window_of()), wanted)
 
 
-def test_far_polygons_cost_nothing_and_change_nothing(tmp_path: Path) -> None:
+def test_far_polygons_change_nothing(tmp_path: Path) -> None:
     far = shapely.box(90_000, 90_000, 90_100, 90_100)
     path = write_areas(tmp_path / "a.geojson", [far])
     assert open_one(path, "ignore").judged(window_of()).all()

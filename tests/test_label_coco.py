@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scenes import DATA
 
-from configs.schema import InputConfig
+from configs.schema import InputConfig, ReadConfig
 from transforms.functional.boxes import ANY_CLASS, Labels
 from transforms.functional.windows import Rectangle
 from transforms.labels import LabelSource, open_labels
 from transforms.records import Scene, Window
+from transforms.scenes import open_scene
 
 NAMES = ("car", "truck", "bus")
 
@@ -217,3 +219,17 @@ def test_coco_may_be_declared_for_any_suffix(tmp_path: Path) -> None:
     assert len(around(source)) == 1
     with pytest.raises(ValueError, match="FeatureCollection is wanted"):
         open_coco(tmp_path / "a.json", coco(mark(1)), label_format="map")
+
+
+def test_real_coco_labels_lie_in_their_pictures() -> None:
+    folder = DATA / "scenes_nepal" / "train"
+    if not (folder / "detection_labels.json").is_file():
+        pytest.skip(f"no pictures in {folder}")
+    config = InputConfig(labels=folder / "detection_labels.json")
+    source = open_labels(config, ("building",))
+    assert source is not None
+    listed = json.loads((folder / "detection_labels.json").read_text())["images"]
+    paths = [folder / "oam" / entry["file_name"] for entry in listed]
+    scenes = [open_scene(p.name, str(p), ReadConfig()) for p in paths if p.is_file()]
+    assert source.outside(scenes) == 0
+    assert source.total(scenes) > 100
