@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
-from scipy.stats import t as student
+from scipy.special import ndtr, stdtr, stdtrit
 
 CONFIDENCE = 0.95
 POWER = 0.8
@@ -24,6 +23,11 @@ LEAST_CLUSTERS = 12
 
 LARGEST_UNDEFINED_SHARE = 0.01
 """More replicates without a value than this, and those with one are no fair sample of all."""
+
+POISSON_STEPS = np.rint(
+    np.cumsum([1 / math.factorial(count) for count in range(12)]) / math.e * 2**32
+).astype(np.uint32)
+"""2**32 P(count <= k) for k = 0 ... 11; greater counts have 6e-11 in common, and become 12."""
 
 Floats = NDArray[np.float64]
 
@@ -52,13 +56,7 @@ def poisson_weights(cluster: str, *, replicates: int, seed: int) -> NDArray[np.u
     """
     digest = hashlib.shake_128(f"{seed}:{cluster}".encode()).digest(4 * replicates)
     uniform = np.frombuffer(digest, "<u4")
-    return np.searchsorted(_poisson_steps(), uniform, side="right").astype(np.uint8)
-
-
-def _poisson_steps() -> NDArray[np.uint32]:
-    """Return 2**32 P(count <= k) for k = 0 ... 11; 12 and beyond have 8e-10 in common."""
-    below = np.cumsum([1 / math.factorial(count) for count in range(12)]) / math.e
-    return np.asarray(np.rint(below * 2**32), np.uint32)
+    return np.searchsorted(POISSON_STEPS, uniform, side="right").astype(np.uint8)
 
 
 def interval(
@@ -98,16 +96,16 @@ def expanded_tail(clusters: int) -> float:
     It is Phi(-sqrt(n / (n - 1)) t), t Student's quantile of n - 1 degrees of freedom (Hesterberg
     2015): 0.025 for very many clusters n, less for few, where replicates vary less than samples do.
     """
-    quantile = student.ppf((1 + CONFIDENCE) / 2, clusters - 1)
+    quantile = stdtrit(clusters - 1, (1 + CONFIDENCE) / 2)
     return float(ndtr(-math.sqrt(clusters / (clusters - 1)) * quantile))
 
 
 def _two_sided_p(value: float, error: float, clusters: int) -> float:
     if error == 0:
         return 1.0 if value == 0 else 0.0
-    return float(2 * student.sf(abs(value) / error, clusters - 1))
+    return float(2 * stdtr(clusters - 1, -abs(value) / error))
 
 
 def _detectable(error: float, clusters: int) -> float:
-    significant, powerful = student.ppf([(1 + CONFIDENCE) / 2, POWER], clusters - 1)
+    significant, powerful = stdtrit(clusters - 1, [(1 + CONFIDENCE) / 2, POWER])
     return float((significant + powerful) * error)
