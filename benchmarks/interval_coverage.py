@@ -1,6 +1,6 @@
 """Do the intervals hold what they promise? A simulation with known truth.
 
-    python -m benchmarks.interval_coverage     writes docs/results_intervals.md in 8 minutes of a core
+    python -m benchmarks.interval_coverage     writes docs/results_intervals.md; 8 minutes
 
 Every run draws tiles from a world, computes the intervals as the product does, and looks whether
 they contain what the world's very many tiles give.
