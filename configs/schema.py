@@ -121,6 +121,17 @@ class ReadConfig(Section):
         return bands
 
 
+class SkipConfig(Section):
+    """The skip rule: tiles whose estimated blur is shorter than `below` px are not deblurred.
+
+    Their `after` is their `before`. Of the skipped tiles the share `audit` is deblurred all the
+    same, as the arm `unskipped`, so that the summary can say what skipping costs. 0 skips nothing.
+    """
+
+    below: Annotated[float, Field(ge=0, le=64)] = 0.0
+    audit: Fraction = 0.1
+
+
 class DeblurConfig(Section):
     """The generator: shipped weights by name or a file, and how it is run."""
 
@@ -129,6 +140,7 @@ class DeblurConfig(Section):
     normalisation: Literal["frozen", "per_image"] = "frozen"
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    skip: SkipConfig = SkipConfig()
 
 
 class UnsharpConfig(Section):
@@ -159,10 +171,12 @@ class ArmsConfig(Section):
     """Which arms are measured beside `before` and `after`, and how they are made.
 
     `controls` are what `after` has to beat; leaving one out saves the time of searching it, and no
-    gain is then claimed against it.
+    gain is then claimed against it. `control_rate` is the share of the tiles on which controls and
+    oracle run; below 1 they are compared with `after` on these tiles alone.
     """
 
     controls: tuple[Literal["null", "unsharp"], ...] = ("null", "unsharp")
+    control_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
     unsharp: UnsharpConfig = UnsharpConfig()
     oracle: OracleConfig = OracleConfig()
 
@@ -203,10 +217,63 @@ class DetectConfig(Section):
         return self
 
 
+Dimension = Literal["class", "scene", "size_px", "size_m", "blur"]
+
+
+class IntervalConfig(Section):
+    """The 95 % intervals: a Poisson bootstrap of clusters of tiles.
+
+    `clusters` are scenes, or blocks of neighbouring tiles of `block` cores a side, or what the
+    number of scenes allows (`auto`). 0 replicates: no intervals.
+    """
+
+    replicates: Annotated[int, Field(ge=0, le=10_000)] = 1000
+    seed: int = 0
+    clusters: Literal["auto", "scene", "block"] = "auto"
+    block: Annotated[int, Field(ge=1, le=256)] | None = None
+
+    @field_validator("replicates")
+    @classmethod
+    def _none_or_enough(cls, replicates: int) -> int:
+        if 0 < replicates < 100:
+            raise ValueError(f"replicates must be 0 or at least 100, got {replicates}")
+        return replicates
+
+
 class MeasureConfig(Section):
-    """How detections meet labels: the intersection over union from which a box counts as found."""
+    """How detections meet labels, and how the numbers are reported.
+
+    `iou` is the intersection over union from which a box counts as found, of oriented boxes if
+    `oriented`. `distances` are those of the centres, in metres on the ground, for recall by
+    distance. `border` is how near a core's border, in px, the centre of an object may lie for
+    neighbouring tiles to settle between them who owns it. `strata` are the crossings that have
+    rows of their own; one with fewer than `least` labels or objects is marked insufficient.
+    `stability` is the share of tiles that are processed again shifted by 1 px.
+    """
 
     iou: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    oriented: bool = False
+    distances: tuple[Annotated[float, Field(gt=0, le=100)], ...] = (0.5, 1.0, 2.0, 4.0)
+    border: Annotated[int, Field(ge=0, le=64)] = 16
+    strata: tuple[tuple[Dimension, ...], ...] = (
+        ("class",),
+        ("scene",),
+        ("size_px",),
+        ("size_m",),
+        ("blur",),
+        ("class", "size_px", "blur"),
+    )
+    least: Annotated[int, Field(ge=1)] = 30
+    stability: Fraction = 0.05
+    interval: IntervalConfig = IntervalConfig()
+
+    @field_validator("strata")
+    @classmethod
+    def _crossings(cls, strata: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+        for crossing in strata:
+            if not crossing or len(set(crossing)) < len(crossing):
+                raise ValueError(f"a crossing names each dimension once, got {list(crossing)}")
+        return strata
 
 
 class ReportConfig(Section):

@@ -11,8 +11,10 @@ from pipeline.progress import ReportProgress
 from pipeline.reports import Reports
 from transforms.deblur import Deblur
 from transforms.detect import Detect
-from transforms.measure import Measure
+from transforms.histograms import SumHistograms
+from transforms.measure import Measure, settled_of
 from transforms.read import ReadTiles
+from transforms.reconcile import Reconcile
 from transforms.records import Rejected, Settled, TileRow
 from transforms.summarize import Summarize
 from transforms.write import WriteTable
@@ -34,25 +36,33 @@ class DetectionGain(beam.PTransform):
     def expand(self, root: beam.Pipeline) -> PDone:
         """Read, deblur, detect, measure; the tables in the output folder are the result."""
         config = self.plan.config
-        batch = config.engine.batch_size
+        batch, stability = config.engine.batch_size, config.measure.stability
         measured = (
             root
             | "Scenes" >> beam.Create(self.plan.scenes, reshuffle=False)
             | "ReadTiles" >> ReadTiles(config, self.plan.names)
             | "Gather" >> beam.BatchElements(min_batch_size=batch, max_batch_size=batch)
-            | "Deblur" >> Deblur(config.deblur, config.arms, config.read.blur)
+            | "Deblur" >> Deblur(config.deblur, config.arms, config.read.blur, stability)
             | "Detect" >> Detect(config.detect)
             | "Measure" >> Measure(self.plan.ruler)
+        )
+        histograms = measured | "Histograms" >> SumHistograms()
+        reconciled = (
+            measured
+            | "Settle" >> beam.Map(settled_of)
             | "ReportProgress" >> ReportProgress(self.progress)
+            | "Reconcile" >> Reconcile(self.plan.ruler.border)
         )
         unopened = root | "Unopened" >> beam.Create(self.plan.rejected, reshuffle=False)
-        settled = (measured, unopened) | "Settled" >> beam.Flatten()
+        settled = (reconciled, unopened) | "Settled" >> beam.Flatten()
         rows = settled | "Rows" >> beam.Filter(is_row).with_output_types(TileRow)
         rejected = settled | "Rejected" >> beam.Filter(is_rejected).with_output_types(Rejected)
-        summary = rows | "Summarize" >> Summarize(config.measure.iou)
+        summary = rows | "Summarize" >> Summarize(self.plan.reporter)
         reports = Reports.of(self.plan)
         _ = rows | "WriteTiles" >> WriteTable(*reports.tiles)
         _ = rows | "WriteDetections" >> WriteTable(*reports.detections)
+        _ = rows | "WriteLedger" >> WriteTable(*reports.ledger)
+        _ = histograms | "WriteHistograms" >> WriteTable(*reports.histograms)
         _ = summary | "WriteSummary" >> WriteTable(*reports.summary)
         _ = rejected | "WriteRejected" >> WriteTable(*reports.rejected)
         return PDone(root)

@@ -11,9 +11,11 @@ from transforms.arms import make_arms
 from transforms.deblur import Network, deblur_tiles, load_deblurrer
 from transforms.detect import FindObjects, detect_tiles, load_detector
 from transforms.ground import open_ground
-from transforms.measure import measure_tiles
+from transforms.histogram_rows import sum_histograms
+from transforms.measure import MeasuredTile, histograms_of, measure_tiles, settled_of
 from transforms.parquet import Part
 from transforms.read import SceneReader, read_tile
+from transforms.reconcile import reconcile
 from transforms.records import DetectedTile, Rejected, Settled, TileRow, Window
 from transforms.summarize import summarize_rows
 from transforms.write import write_table
@@ -45,21 +47,32 @@ def detect_windows(
             yield from detect_tiles(deblur_tiles(read, networks.deblur, make), networks.find)
 
 
-def settle_windows(plan: Plan, windows: Iterable[Window], networks: Networks) -> Iterator[Settled]:
-    """Yield how each window ends, one at a time and in order."""
+def measure_windows(
+    plan: Plan, windows: Iterable[Window], networks: Networks
+) -> Iterator[MeasuredTile | Settled]:
+    """Yield what is measured in each window, one at a time and in order."""
     for detected in detect_windows(plan, windows, networks):
         yield from measure_tiles([detected], plan.ruler)
 
 
+def settle_windows(plan: Plan, windows: Iterable[Window], networks: Networks) -> Iterator[Settled]:
+    """Yield how each window ends by itself, before its neighbours have a say at its border."""
+    yield from map(settled_of, measure_windows(plan, windows, networks))
+
+
 def run_direct(plan: Plan, networks: Networks) -> list[Part]:
     """Run the whole job in this process and write its tables; return their parts."""
-    settled = [*settle_windows(plan, plan.windows, networks), *plan.rejected]
+    measured = list(measure_windows(plan, plan.windows, networks))
+    histograms = [part for tile in measured for part in histograms_of(tile)]
+    settled = reconcile([*map(settled_of, measured), *plan.rejected], plan.ruler.border)
     rows = [row for row in settled if isinstance(row, TileRow)]
     rejected = [row for row in settled if isinstance(row, Rejected)]
     reports = Reports.of(plan)
     return [
         *write_table(rows, *reports.tiles),
         *write_table(rows, *reports.detections),
-        *write_table(summarize_rows(rows, iou=plan.config.measure.iou), *reports.summary),
+        *write_table(rows, *reports.ledger),
+        *write_table(sum_histograms(histograms), *reports.histograms),
+        *write_table(summarize_rows(rows, plan.reporter), *reports.summary),
         *write_table(rejected, *reports.rejected),
     ]

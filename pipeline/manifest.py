@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from configs.schema import RunConfig
+from configs.schema import InputConfig, RunConfig
 from transforms.arms import planned_arms
 from transforms.parquet import Part
 from transforms.tables import SCHEMA_VERSION
@@ -69,7 +69,7 @@ def run_identity(config: RunConfig, scenes: Sequence[Stamp], weights: Mapping[st
         "schema_version": SCHEMA_VERSION,
         "config": config.model_dump(mode="json", exclude=NOT_IDENTITY),
         "inputs": sorted(scenes),
-        "labels": _label_stamps(config.input.labels),
+        "labels": _truth_stamps(config.input),
         "weights": dict(weights),
         "code": code_version(),
     }
@@ -89,7 +89,7 @@ def describe_run(
         "config": settings,
         "config_sha256": hashlib.sha256(_canonical(settings).encode()).hexdigest(),
         "inputs": [_describe_file(scene) for scene in scenes],
-        "labels": [_describe_file(labels) for labels in _label_stamps(config.input.labels)],
+        "labels": [_describe_file(labels) for labels in _truth_stamps(config.input)],
         "weights": dict(weights),
         "arms": list(planned_arms(config)),
     }
@@ -203,12 +203,18 @@ def _is_complete(output: Path, manifest: Manifest) -> bool:
     return manifest["state"] == "done" and all((output / part["path"]).exists() for part in outputs)
 
 
-def _label_stamps(labels: Path | None) -> list[Stamp]:
-    if labels is None:
-        return []
-    return [
-        stamp(path) for path in (sorted(labels.rglob("*.txt")) if labels.is_dir() else [labels])
-    ]
+def _truth_stamps(config: InputConfig) -> list[Stamp]:
+    """Return the stamps of labels and areas, with the files that belong to a shapefile."""
+    named = [path for path in (config.labels, config.area, config.ignore) if path is not None]
+    return [stamp(path) for each in named for path in _files_of(each)]
+
+
+def _files_of(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(path.rglob("*.txt"))
+    if path.suffix.lower() != ".shp":
+        return [path]
+    return sorted(beside for beside in path.parent.glob(f"{path.stem}.*") if beside.is_file())
 
 
 def _describe_file(known: Stamp) -> Manifest:

@@ -15,7 +15,8 @@ from configs.schema import DeblurConfig, DetectConfig, RunConfig
 from models.checkpoints import read_card, sha256, shipped_weights
 from models.shipped import resolve_weights
 from pipeline.manifest import Manifest, describe_run, stamp
-from transforms.arms import planned_arms
+from transforms.arms import partial_arms, planned_arms
+from transforms.clusters import Clusters
 from transforms.deblur import load_deblurrer
 from transforms.detect import load_detector
 from transforms.georeference import check_crs
@@ -23,6 +24,8 @@ from transforms.ground import open_ground
 from transforms.measure import Ruler
 from transforms.records import Rejected, Scene, Window
 from transforms.scenes import plan_blurs, plan_scenes, plan_windows
+from transforms.strata import Stratifier
+from transforms.summarize import Reporter
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,20 @@ class Plan:
     @property
     def ruler(self) -> Ruler:
         """Return how detections are judged."""
-        return Ruler.of(self.config.detect, self.config.measure, self.names)
+        return Ruler.of(self.config, self.names)
+
+    @property
+    def clusters(self) -> Clusters:
+        """Return the groups of tiles that intervals take for independent."""
+        read, measure = self.config.read, self.config.measure
+        return Clusters.of(self.scenes, core=read.core, config=measure.interval)
+
+    @property
+    def reporter(self) -> Reporter:
+        """Return what turns rows into the summary."""
+        measure, partial = self.config.measure, partial_arms(self.config)
+        stratifier = Stratifier.of(self.ruler, measure, self.clusters, partial)
+        return Reporter(stratifier, measure)
 
     @property
     def expected_seconds(self) -> float | None:

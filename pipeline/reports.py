@@ -4,8 +4,23 @@ from dataclasses import dataclass
 from functools import partial
 
 from pipeline.planning import Plan
-from transforms.rows import detection_rows, rejected_rows, summary_rows, tile_rows
-from transforms.tables import DETECTIONS, REJECTED, SUMMARY, TILES, Table
+from transforms.histogram_rows import histogram_rows
+from transforms.rows import (
+    detection_rows,
+    ledger_rows,
+    rejected_rows,
+    summary_rows,
+    tile_rows,
+)
+from transforms.tables import (
+    DETECTIONS,
+    HISTOGRAMS,
+    LEDGER,
+    REJECTED,
+    SUMMARY,
+    TILES,
+    Table,
+)
 from transforms.write import Destination, ToRows
 
 Report = tuple[Table, ToRows, Destination]
@@ -14,10 +29,12 @@ Report = tuple[Table, ToRows, Destination]
 
 @dataclass(frozen=True)
 class Reports:
-    """The four tables of a run."""
+    """The tables of a run."""
 
     tiles: Report
     detections: Report
+    ledger: Report
+    histograms: Report
     summary: Report
     rejected: Report
 
@@ -33,11 +50,14 @@ class Reports:
             min_score=threshold if report.min_score is None else report.min_score,
             crs=report.crs,
         )
-        tiles = partial(tile_rows, threshold=threshold, crs=report.crs)
+        tiles = partial(tile_rows, threshold=threshold, clusters=plan.clusters, crs=report.crs)
+        ledger = partial(ledger_rows, names=plan.names, crs=report.crs)
         rejected = partial(rejected_rows, output=config.output)
         return Reports(
             tiles=(TILES, tiles, destination),
             detections=(DETECTIONS, found, destination),
+            ledger=(LEDGER, ledger, destination),
+            histograms=(HISTOGRAMS, histogram_rows, destination),
             summary=(SUMMARY, summary_rows, destination),
             rejected=(REJECTED, rejected, destination),
         )

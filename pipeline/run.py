@@ -21,6 +21,7 @@ from pipeline.planning import Plan, describe, plan_run
 from pipeline.progress import run_with_progress
 from pipeline.verdict import results_table, verdict
 from pipeline.worker_log import workers_log_to
+from transforms.objects import change_of, claimed_objects
 from transforms.parquet import list_parts, read_rows
 from transforms.records import Rejected, SummaryRow, TileRow
 from transforms.stopwatch import NAMESPACE
@@ -143,5 +144,5 @@ def _stage_seconds(result: PipelineResult) -> dict[str, float]:
 
 
 def _describe(row: TileRow) -> str:
-    changes = row.changes
-    return f"{changes.kept} objects kept, {changes.gained} gained, {changes.lost} lost"
+    changes = Counter(change_of(*pair) for pair in claimed_objects(row).tolist())
+    return f"{changes['kept']} objects kept, {changes['gained']} gained, {changes['lost']} lost"

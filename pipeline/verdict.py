@@ -4,21 +4,28 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from transforms.numbers import AT_PRECISION, metric_prefix
 from transforms.records import ARMS, CONTROLS, SummaryRow, Truth
-from transforms.summarize import ALL, AT_PRECISION, metric_prefix
+from transforms.strata import ALL, CONTROLLED
 
 Numbers = dict[tuple[str, str], SummaryRow]
 
 
 def overall(rows: Sequence[SummaryRow]) -> tuple[Truth, Numbers]:
-    """Return the truth mode of a run and its rows over everything, by (arm, metric)."""
+    """Return the truth mode of a run and its rows over everything, by (arm, metric).
+
+    Numbers that compare with arms which ran on a sample of the tiles are those of that sample.
+    """
     everything = [row for row in rows if row.stratum == ALL]
     if not everything:
         return "none", {}
     # Tiles without data have no labels of their own; a run is described by its strongest truth.
     truths: tuple[Truth, ...] = ("labels", "reference", "none")
     truth = next(t for t in truths if any(row.truth == t for row in everything))
-    return truth, {(row.arm, row.metric): row for row in everything if row.truth == truth}
+    sampled = [row for row in rows if row.stratum == CONTROLLED]
+    return truth, {
+        (row.arm, row.metric): row for row in [*sampled, *everything] if row.truth == truth
+    }
 
 
 def results_table(rows: Sequence[SummaryRow]) -> Table:
@@ -63,7 +70,8 @@ def _verdict_with_truth(recall: str, numbers: Numbers) -> str:
     before, after = _value(numbers, "before", recall), _value(numbers, "after", recall)
     if before is None or after is None:
         return f"There are no labels in the measured area, so {word} is undefined."
-    change = f"Deblurring changed {word} by {_points(after - before)}"
+    gain = numbers["after", f"{recall}_gain"]
+    change = f"Deblurring changed {word} by {_points(gain)}"
     controls = _compare_controls(recall, numbers)
     sharp = _value(numbers, "reference", recall)
     if sharp is None:
@@ -74,20 +82,23 @@ def _verdict_with_truth(recall: str, numbers: Numbers) -> str:
         return f"{start}. {change}; {controls}."
     return (
         f"Blur cost {100 * lost:.1f} points of {word} (from {sharp:.3f} to {before:.3f}); "
-        f"deblurring changed it by {_points(after - before)}, "
+        f"deblurring changed it by {_points(gain)}, "
         f"{100 * (after - before) / lost:+.0f} % of the loss; {controls}."
     )
 
 
 def _compare_controls(recall: str, numbers: Numbers) -> str:
-    """Say which controls `after` beats: only if it beats all that ran does a gain count."""
+    """Say which controls `after` beats: only if it beats all of them does a gain count."""
     ran = [arm for arm in CONTROLS if (arm, recall) in numbers]
-    if not ran:
-        return "no control ran, so nobody can say whether deblurring did that"
+    missing = [arm for arm in CONTROLS if arm not in ran]
+    if missing:
+        return f"{' and '.join(missing)} did not run, so nobody can say whether deblurring did that"
+    shown = ", ".join(_over(arm, recall, numbers) for arm in ran)
     beaten = [arm for arm in ran if beats(numbers, "after", arm, recall)]
-    shown = ", ".join(_control_change(arm, recall, numbers) for arm in ran)
     if len(beaten) == len(ran):
         return f"it beats every control ({shown})"
+    if any(numbers["after", f"{recall}_over_{arm}"].low is None for arm in ran):
+        return f"too few independent tiles for an interval, so no gain counts ({shown})"
     others = " and ".join(arm for arm in ran if arm not in beaten)
     return f"it does not beat {others}, so no gain counts ({shown})"
 
@@ -95,18 +106,16 @@ def _compare_controls(recall: str, numbers: Numbers) -> str:
 def beats(numbers: Numbers, arm: str, control: str, recall: str) -> bool:
     """Say whether an arm is above a control in recall and in recall at matched precision.
 
-    In both, because a lower bar alone also finds more. Without intervals, so by any margin.
+    In both, because a lower bar alone also finds more; and with the whole 95 % interval of the
+    paired difference above zero.
     """
-    metrics = (recall, f"{recall}{AT_PRECISION}")
-    pairs = [(_value(numbers, arm, metric), _value(numbers, control, metric)) for metric in metrics]
-    return all(ours is not None and its is not None and ours > its for ours, its in pairs)
+    metrics = (f"{recall}_over_{control}", f"{recall}{AT_PRECISION}_over_{control}")
+    rows = [numbers.get((arm, metric)) for metric in metrics]
+    return all(row is not None and row.low is not None and row.low > 0 for row in rows)
 
 
-def _control_change(arm: str, recall: str, numbers: Numbers) -> str:
-    before, control = _value(numbers, "before", recall), _value(numbers, arm, recall)
-    if before is None or control is None:
-        return f"{arm} undefined"
-    return f"{arm} {_points(control - before)}"
+def _over(control: str, recall: str, numbers: Numbers) -> str:
+    return f"{_points(numbers['after', f'{recall}_over_{control}'])} over {control}"
 
 
 def _changes_table(numbers: Numbers) -> Table:
@@ -131,5 +140,11 @@ def _format(row: SummaryRow | None, metric: str) -> str:
     return f"{row.value:.2f}" if metric == "psnr" else f"{row.value:.3f}"
 
 
-def _points(share: float) -> str:
-    return f"{100 * share:+.1f} points"
+def _points(row: SummaryRow) -> str:
+    """Return a difference in points of a hundred, with its interval where there is one."""
+    if row.value is None:
+        return "an undefined amount"
+    shown = f"{100 * row.value:+.1f} points"
+    if row.low is None or row.high is None:
+        return f"{shown} (no interval)"
+    return f"{shown} (95 %: {100 * row.low:+.1f} to {100 * row.high:+.1f})"

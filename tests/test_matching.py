@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.made_boxes import draw_picture, make_detections, make_labels
 from transforms.functional.boxes import ANY_CLASS, Detections, Labels
-from transforms.functional.matching import UNMATCHED, match_boxes, match_centres, match_greedily
+from transforms.functional.matching import UNMATCHED, match_boxes, match_centres
 from transforms.functional.overlap import oriented_overlap
 
 IOUS = (0.3, 0.5, 0.75)
@@ -152,14 +152,6 @@ def test_every_detection_is_found_or_false_or_ignored(seed):
     outcomes = np.stack([matches.found, matches.false, matches.ignored]).astype(int)
     assert outcomes.shape == (3, len(IOUS), len(found))
     assert (outcomes.sum(axis=0) == 1).all()
-
-
-@given(seed=SEEDS)
-def test_one_class_without_ties_matches_as_the_older_rule(seed):
-    found, truth = without_ties(*picture(seed))
-    truth = truth.select(~truth.ignored)
-    older = match_greedily(found, truth.xyxy, truth.classes, iou=0.5)
-    assert (match_boxes(found, truth, ious=[0.5]).labels[0] == older).all()
 
 
 def turned(angle: float, *, width: float, height: float) -> Detections:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from configs.schema import ArmsConfig, BlurConfig, RunConfig
 from transforms.functional.blur import motion_kernel
 from transforms.functional.restoration import restore_richardson_lucy, restore_wiener
+from transforms.functional.sampling import in_sample
 from transforms.functional.sharpen import unsharp_mask
 from transforms.records import ARMS, Arm, Blur, Image, Tile
 
@@ -23,15 +24,26 @@ def planned_arms(config: RunConfig) -> tuple[Arm, ...]:
         arms.add("reference")
     if blurred and config.arms.oracle.method != "none":
         arms.add("oracle")
+    if config.deblur.skip.below and config.deblur.skip.audit:
+        arms.add("unskipped")
     return tuple(arm for arm in ARMS if arm in arms)
+
+
+def partial_arms(config: RunConfig) -> frozenset[Arm]:
+    """Return the arms that run on some tiles only, so that they are compared on these alone."""
+    sampled: set[Arm] = {"null", "unsharp", "oracle"} if config.arms.control_rate < 1 else set()
+    return frozenset({*sampled, "unskipped"} & set(planned_arms(config)))
 
 
 def make_arms(tile: Tile, *, config: ArmsConfig, sensor: BlurConfig) -> dict[Arm, Image]:
     """Return the arms of a tile that no network makes: controls, and the oracle if it can exist.
 
-    `sensor` tells the noise that was added to a picture blurred by us.
+    `sensor` tells the noise that was added to a picture blurred by us. A tile outside the sample of
+    `control_rate` has none of them.
     """
     made: dict[Arm, Image] = {}
+    if not in_sample(tile.window.key, rate=config.control_rate, purpose="controls"):
+        return made
     if "null" in config.controls:
         made["null"] = keep(tile.before)
     if "unsharp" in config.controls:

@@ -1,6 +1,6 @@
 """Detect: the same detector, thresholds and suppression on every arm of a tile."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -13,7 +13,7 @@ from models.detector import Detector
 from models.shipped import resolve_weights
 from transforms.functional.boxes import Detections
 from transforms.inference import map_by_shape, map_pending, use_one_thread
-from transforms.records import DeblurredTile, DetectedTile, Settled, Tile
+from transforms.records import SHIFT, DeblurredTile, DetectedTile, Image, Settled, Tile
 from transforms.stopwatch import Stopwatch
 
 Images = NDArray[np.uint8]
@@ -45,21 +45,26 @@ def detect_tiles(
     """
 
     def detect(tiles: Sequence[DeblurredTile]) -> list[DetectedTile]:
-        images = [tile.images for tile in tiles]
-        distinct = {image.tobytes(): image for arms in images for image in arms.values()}
+        pictures = [image for tile in tiles for image in _pictures(tile)]
+        distinct = {image.tobytes(): image for image in pictures}
         found = dict(zip(distinct, map_by_shape(list(distinct.values()), find), strict=True))
-        return [
-            DetectedTile(
-                tile,
-                {
-                    arm: drop_invalid(found[image.tobytes()], tile.tile.valid)
-                    for arm, image in arms.items()
-                },
-            )
-            for tile, arms in zip(tiles, images, strict=True)
-        ]
+        return [_collect(tile, found) for tile in tiles]
 
     return map_pending(outcomes, detect, stage="detect", tile_of=_tile)
+
+
+def _pictures(tile: DeblurredTile) -> list[Image]:
+    return [*tile.images.values(), *tile.shifted.values()]
+
+
+def _collect(tile: DeblurredTile, found: Mapping[bytes, Detections]) -> DetectedTile:
+    """Give every arm its detections; arms with equal pixels get the very same ones."""
+    keys = {arm: image.tobytes() for arm, image in tile.images.items()}
+    kept = {key: drop_invalid(found[key], tile.tile.valid) for key in set(keys.values())}
+    again = {
+        arm: found[image.tobytes()].shift(-SHIFT, -SHIFT) for arm, image in tile.shifted.items()
+    }
+    return DetectedTile(tile, {arm: kept[key] for arm, key in keys.items()}, again)
 
 
 def drop_invalid(detections: Detections, valid: NDArray[np.bool_]) -> Detections:

@@ -14,7 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from transforms.functional.windows import Rectangle
-from transforms.records import Affine6
+from transforms.records import Affine6, Scene
 
 Points = NDArray[np.float64]
 
@@ -64,6 +64,25 @@ def distances(start: Points, end: Points, crs: str | None) -> Points:
     end_x, end_y = to_earth.transform(*end.T)
     metres = np.asarray(known.get_geod().inv(start_x, start_y, end_x, end_y)[2], np.float64)
     return np.where(np.isfinite(metres), metres, np.nan)
+
+
+def metres_per_pixel(
+    scene: Scene, core: Rectangle, *, gsd: float | None = None
+) -> tuple[float, float] | None:
+    """Return the width and height of a pixel on the ground in the middle of a core.
+
+    Without a CRS it is `gsd` (metres) both ways, and None where that is not given either.
+    """
+    if scene.crs is None:
+        return None if gsd is None else (gsd, gsd)
+    span = (
+        64.0  # pixels: long enough that coordinates of a million metres lose no digit that counts
+    )
+    middle = np.array([core.col_off + core.width / 2, core.row_off + core.height / 2])
+    steps = span / 2 * np.array([[-1, 0], [1, 0], [0, -1], [0, 1]])
+    left, right, top, bottom = pixels_to_map(middle + steps, scene.transform)
+    across, along = distances(np.stack([left, top]), np.stack([right, bottom]), scene.crs) / span
+    return (float(across), float(along)) if np.isfinite([across, along]).all() else None
 
 
 def corners_to_wkb(corners: Points) -> list[bytes]:

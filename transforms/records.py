@@ -3,7 +3,8 @@
     Scene -> Window -> Tile -> DeblurredTile -> DetectedTile -> TileRow -> SummaryRow
 
 Any stage can end a window's life early: with `Rejected` (a fault) or with an empty `TileRow`
-(no valid pixel). Both then pass through the later stages untouched.
+(no valid pixel). Both then pass through the later stages untouched. Histograms leave a tile beside
+its row, as `SceneHistograms`.
 """
 
 from collections.abc import Mapping
@@ -13,13 +14,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from transforms.functional.blur_estimate import BlurEstimate
 from transforms.functional.boxes import Detections, Labels
-from transforms.functional.gain import DetectionCounts
-from transforms.functional.quality import Quality
+from transforms.functional.quality import Mean, Quality
 from transforms.functional.windows import Rectangle
 
-Arm = Literal["reference", "before", "null", "unsharp", "after", "oracle"]
-ARMS: tuple[Arm, ...] = ("reference", "before", "null", "unsharp", "after", "oracle")
+Arm = Literal["reference", "before", "null", "unsharp", "after", "unskipped", "oracle"]
+ARMS: tuple[Arm, ...] = ("reference", "before", "null", "unsharp", "after", "unskipped", "oracle")
 CONTROLS: tuple[Arm, ...] = ("null", "unsharp")
 """The arms that `after` has to beat."""
 Truth = Literal["labels", "reference", "none"]
@@ -95,10 +96,18 @@ class Tile:
 
 @dataclass(frozen=True, eq=False)
 class DeblurredTile:
-    """A tile and the arms made of its `before`: `after`, and what the run compares it with."""
+    """A tile and the arms made of its `before`: `after`, and what the run compares it with.
+
+    `blur` is estimated from `before` alone. A tile that the skip rule left alone is `skipped`: its
+    `after` is its `before`. `shifted` holds `before` and `after` of the tile moved by `SHIFT`
+    pixels right and down, where the run looks at stability, and is empty elsewhere.
+    """
 
     tile: Tile
     made: Mapping[Arm, Image]
+    blur: BlurEstimate
+    skipped: bool
+    shifted: Mapping[Arm, Image]
 
     @property
     def images(self) -> dict[Arm, Image]:
@@ -111,48 +120,126 @@ class DeblurredTile:
 
 @dataclass(frozen=True, eq=False)
 class DetectedTile:
-    """A deblurred tile with the detections of every arm, in pixels of the read rectangle."""
+    """A deblurred tile with the detections of every arm, in pixels of the read rectangle.
+
+    `shifted` are those on the shifted pictures, moved back.
+    """
 
     deblurred: DeblurredTile
     detections: Mapping[Arm, Detections]
+    shifted: Mapping[Arm, Detections]
+
+
+@dataclass(frozen=True, eq=False)
+class Sightings:
+    """The k detections of one arm that a core claims, or that lie near its border.
+
+    `detections` are in scene pixels, from the score floor up. `claimed` bool (k,): they count here;
+    the others let neighbouring windows settle whose they are. Under each of c criteria `taken`
+    int32 (c, k) is the label that a detection took, an index into the row's `labels`, or -1;
+    `ignored` bool (c, k) says that it is not judged. Without truth c is 0.
+    """
+
+    detections: Detections
+    claimed: NDArray[np.bool_]
+    taken: NDArray[np.int32]
+    ignored: NDArray[np.bool_]
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """Say which found a label that counts: bool (c, k)."""
+        return (self.taken >= 0) & ~self.ignored
+
+    @property
+    def false(self) -> NDArray[np.bool_]:
+        """Say which are judged and match no label: bool (c, k)."""
+        return (self.taken < 0) & ~self.ignored
 
 
 @dataclass(frozen=True, eq=False)
 class ArmRow:
-    """What was measured on one arm of one tile: sums, and the detections the core owns.
+    """What was measured on one arm of one tile.
 
-    `quality` is None without a reference; `counts` holds one entry per class of the detector and
-    is empty without a truth. `detections` are in scene pixels, from the score floor up.
+    `quality` is None without a reference. `sharpness` is summed over tiles. `stability` counts the
+    detections at the operating point and how many of them are found again in the picture shifted
+    by a pixel; it counts none where the run did not look.
     """
 
     arm: Arm
     quality: Quality | None
-    counts: Mapping[str, DetectionCounts]
-    detections: Detections
+    sharpness: Mean
+    stability: Mean
+    sightings: Sightings
 
 
-@dataclass(frozen=True)
-class Changes:
-    """Objects at the operating point: in both arms, only in `after`, only in `before`."""
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """The n objects at the operating point in `before`, in `after` or in both.
 
-    kept: int = 0
-    gained: int = 0
-    lost: int = 0
+    `before` and `after` are int32 (n,), indices into the sightings of these arms, or -1: kept has
+    both, gained only `after`, lost only `before`. For the gained, `evidence` and `residual` float32
+    (n,) and `verdict` are those of the re-blur check; the others have nan and an empty text.
+    """
 
-    def __add__(self, other: "Changes") -> "Changes":
-        return Changes(self.kept + other.kept, self.gained + other.gained, self.lost + other.lost)
+    before: NDArray[np.int32]
+    after: NDArray[np.int32]
+    evidence: NDArray[np.float32]
+    residual: NDArray[np.float32]
+    verdict: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.before)
+
+    @staticmethod
+    def none() -> "Objects":
+        """Return no objects."""
+        index, number = np.zeros(0, np.int32), np.zeros(0, np.float32)
+        return Objects(index, index, number, number, ())
 
 
 @dataclass(frozen=True, eq=False)
 class TileRow:
-    """One planned window, measured or empty: a row of the table `tiles`."""
+    """One planned window, measured or empty: a row of the table `tiles`.
+
+    `labels` are those seen in the window, in scene pixels, and `owned` bool (k,) says which of them
+    the core owns; None without truth. `metres` are the width and height of a pixel on the ground,
+    None where nobody knows them. `judged_pixels` are the valid ones where labels are complete.
+    """
 
     window: Window
     status: Literal["measured", "empty"]
     truth: Truth
     valid_pixels: int
+    judged_pixels: int
+    blur: BlurEstimate | None
+    skipped: bool
+    metres: tuple[float, float] | None
+    labels: Labels | None
+    owned: NDArray[np.bool_]
     arms: tuple[ArmRow, ...]
-    changes: Changes
+    objects: Objects
+
+    @staticmethod
+    def empty(window: Window, truth: Truth) -> "TileRow":
+        """Return the row of a window whose core holds no valid pixel."""
+        return TileRow(
+            window=window,
+            status="empty",
+            truth=truth,
+            valid_pixels=0,
+            judged_pixels=0,
+            blur=None,
+            skipped=False,
+            metres=None,
+            labels=None,
+            owned=np.zeros(0, np.bool_),
+            arms=(),
+            objects=Objects.none(),
+        )
+
+    def arm(self, name: Arm) -> ArmRow:
+        """Return one arm; raises StopIteration where it did not run."""
+        return next(row for row in self.arms if row.arm == name)
 
 
 @dataclass(frozen=True)
@@ -170,8 +257,11 @@ class Rejected:
 class SummaryRow:
     """One number of a run: a row of the table `summary`.
 
-    `n` is what stands behind it: labels, detections or samples. `low`, `high` (95 % interval) and
-    `minimum_detectable` are None where no interval is computed.
+    `n` is what stands behind it: labels, detections, objects, samples or tiles, in `clusters`
+    independent groups of tiles. `low`, `high` (95 % interval) are None where there is none. For a
+    difference `p` tests that it is zero, `p_holm` the same for all strata together, and
+    `minimum_detectable` is the least difference that would show. `status` is `ok` or says why the
+    number must not be relied on.
     """
 
     stratum: str
@@ -182,11 +272,18 @@ class SummaryRow:
     low: float | None
     high: float | None
     n: int
+    clusters: int
     minimum_detectable: float | None
+    p: float | None
+    p_holm: float | None
+    status: str
 
 
 Settled = TileRow | Rejected
 """How a planned window ends."""
+
+SHIFT = 1
+"""Pixels by which a tile is moved, right and down, where the run looks at stability."""
 
 
 def truth_of(labels: Labels | None, reference: Image | None) -> Truth:

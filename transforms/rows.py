@@ -2,14 +2,16 @@
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.functional.gain import DetectionCounts
+from transforms.clusters import Clusters
+from transforms.functional.boxes import Detections
 from transforms.functional.quality import Quality
 from transforms.georeference import (
     Points,
@@ -19,11 +21,24 @@ from transforms.georeference import (
     rectangle_to_corners,
     reproject,
 )
-from transforms.records import ArmRow, Rejected, Scene, SummaryRow, TileRow
+from transforms.objects import change_of, claimed_objects, claims_of
+from transforms.records import (
+    Arm,
+    ArmRow,
+    Objects,
+    Rejected,
+    Scene,
+    Sightings,
+    SummaryRow,
+    TileRow,
+)
 from transforms.tables import SIDES, Row, Rows
 
+OF_OBJECTS: tuple[Arm, Arm] = ("before", "after")
+"""The arms that an object is seen in."""
 
-def tile_rows(row: TileRow, *, threshold: float, crs: str = "scene") -> Rows:
+
+def tile_rows(row: TileRow, *, threshold: float, clusters: Clusters, crs: str = "scene") -> Rows:
     """Return the one row of `tiles`; detections count from the score `threshold` up.
 
     `crs` is that of the geometry: an authority code, or `scene` for the scene's own.
@@ -32,6 +47,7 @@ def tile_rows(row: TileRow, *, threshold: float, crs: str = "scene") -> Rows:
     corners = pixels_to_map(rectangle_to_corners(core), scene.transform)
     (left, bottom), (right, top) = corners.min(axis=0), corners.max(axis=0)
     [place] = _places(corners[None], scene, crs)
+    changes = Counter(change_of(*pair) for pair in claimed_objects(row).tolist())
     values = {
         "key": window.key,
         "scene": scene.name,
@@ -47,13 +63,19 @@ def tile_rows(row: TileRow, *, threshold: float, crs: str = "scene") -> Rows:
         "blur_length": window.blur.length if window.blur else None,
         "blur_angle": window.blur.angle if window.blur else None,
         "severity": window.blur.severity if window.blur else None,
+        "cluster": clusters.name(window),
         "truth": row.truth,
         "status": row.status,
         "valid_pixels": row.valid_pixels,
-        "kept": row.changes.kept,
-        "gained": row.changes.gained,
-        "lost": row.changes.lost,
-        "arms": [_arm_sums(arm, threshold) for arm in row.arms],
+        "judged_pixels": row.judged_pixels,
+        "estimated_length": row.blur and row.blur.length,
+        "estimated_angle": row.blur and row.blur.angle,
+        "estimated_confidence": row.blur and row.blur.confidence,
+        "skipped": row.skipped,
+        "kept": changes["kept"],
+        "gained": changes["gained"],
+        "lost": changes["lost"],
+        "arms": [_arm_sums(row, arm, threshold) for arm in row.arms],
     }
     return Rows(window.key, [values | place], _map_crs(scene, crs))
 
@@ -65,8 +87,40 @@ def detection_rows(
 
     `names` are the detector's classes by index; `crs` as for `tile_rows`.
     """
-    rows = [found for arm in row.arms for found in _arm_detections(row, arm, names, min_score, crs)]
+    rows = []
+    for arm in row.arms:
+        seen = arm.sightings
+        chosen = np.flatnonzero(seen.claimed & (seen.detections.scores >= min_score))
+        boxes = _box_rows(seen.detections.select(chosen), row.window.scene, names, crs)
+        owner = {"key": row.window.key, "scene": row.window.scene.name, "arm": arm.arm}
+        for index, box in zip(chosen.tolist(), boxes, strict=True):
+            score = float(seen.detections.scores[index])
+            rows.append(owner | {"score": score} | _outcome(row, seen, index) | box)
     return Rows(row.window.key, rows, _map_crs(row.window.scene, crs))
+
+
+def ledger_rows(row: TileRow, *, names: Sequence[str], crs: str = "scene") -> Rows:
+    """Return the rows of `ledger` of one tile: the objects that its core claims.
+
+    The box is that in `after`, and of the lost that in `before`.
+    """
+    rows = []
+    objects, scene = row.objects, row.window.scene
+    sides = {arm: row.arm(arm).sightings for arm in OF_OBJECTS} if row.arms else {}
+    for number in np.flatnonzero(claims_of(row)).tolist():
+        before, after = int(objects.before[number]), int(objects.after[number])
+        index: dict[Arm, int] = {"before": before, "after": after}
+        shown: Arm = "after" if index["after"] >= 0 else "before"
+        box = sides[shown].detections.select(np.array([index[shown]]))
+        values: Row = {
+            "key": row.window.key,
+            "scene": scene.name,
+            "change": change_of(before, after),
+        }
+        for arm in OF_OBJECTS:
+            values |= _seen_in(row, sides[arm], arm, index[arm])
+        rows.append(values | _reblur(objects, number) | _box_rows(box, scene, names, crs)[0])
+    return Rows(row.window.key, rows, _map_crs(scene, crs))
 
 
 def summary_rows(row: SummaryRow) -> Rows:
@@ -80,7 +134,11 @@ def summary_rows(row: SummaryRow) -> Rows:
         "low": _null_if_nan(row.low),
         "high": _null_if_nan(row.high),
         "n": row.n,
+        "clusters": row.clusters,
         "minimum_detectable": _null_if_nan(row.minimum_detectable),
+        "p": _null_if_nan(row.p),
+        "p_holm": _null_if_nan(row.p_holm),
+        "status": row.status,
     }
     return Rows(row.stratum, [values])
 
@@ -98,10 +156,55 @@ def rejected_rows(rejected: Rejected, *, output: str | PathLike[str]) -> Rows:
     return Rows(rejected.key, [values])
 
 
-def _arm_sums(arm: ArmRow, threshold: float) -> Row:
-    detections = int((arm.detections.scores >= threshold).sum())
-    counts = {"detections": detections} | _count_sums(arm.counts)
-    return {"arm": arm.arm} | _quality_sums(arm.quality) | counts
+def _seen_in(row: TileRow, seen: Sightings, arm: str, index: int) -> Row:
+    """Return an object's score, outcome and label in one arm, null where it is not there."""
+    if index < 0:
+        return {f"{name}_{arm}": None for name in ("score", "outcome", "label")}
+    met = _outcome(row, seen, index)
+    return {f"score_{arm}": float(seen.detections.scores[index])} | {
+        f"{name}_{arm}": value for name, value in met.items()
+    }
+
+
+def _outcome(row: TileRow, seen: Sightings, index: int) -> Row:
+    """Return how a detection met the truth at the operating point, and the label that it took."""
+    if row.labels is None:
+        return {"outcome": None, "label": None}
+    taken, ignored = int(seen.taken[0, index]), bool(seen.ignored[0, index])
+    outcome = "ignored" if ignored else "found" if taken >= 0 else "false"
+    return {"outcome": outcome, "label": int(row.labels.numbers[taken]) if taken >= 0 else None}
+
+
+def _reblur(objects: Objects, number: int) -> Row:
+    evidence, residual = float(objects.evidence[number]), float(objects.residual[number])
+    return {
+        "reblur": objects.verdict[number] or None,
+        "reblur_evidence": _null_if_nan(evidence),
+        "reblur_residual": _null_if_nan(residual),
+    }
+
+
+def _arm_sums(row: TileRow, arm: ArmRow, threshold: float) -> Row:
+    seen = arm.sightings
+    mine = seen.claimed & (seen.detections.scores >= threshold)
+    truth: Row = {"labels": None, "found": None, "false": None}
+    if row.labels is not None:
+        truth = {
+            "labels": int((row.owned & ~row.labels.ignored).sum()),
+            "found": int((seen.found[0] & mine).sum()),
+            "false": int((seen.false[0] & mine).sum()),
+        }
+    return (
+        {"arm": arm.arm}
+        | _quality_sums(arm.quality)
+        | {
+            "sharpness": _null_if_nan(arm.sharpness.value),
+            "detections": int(mine.sum()),
+            "stability_checked": arm.stability.count,
+            "stability_found": int(arm.stability.total),
+        }
+        | truth
+    )
 
 
 def _quality_sums(quality: Quality | None) -> Row:
@@ -113,30 +216,18 @@ def _quality_sums(quality: Quality | None) -> Row:
     }
 
 
-def _count_sums(counts: Mapping[str, DetectionCounts]) -> Row:
-    """Return the sums over the classes, null where there is no truth."""
-    fields = ("labels", "found", "false")
-    if not counts:
-        return dict.fromkeys(fields)
-    return {name: sum(getattr(count, name) for count in counts.values()) for name in fields}
-
-
-def _arm_detections(
-    row: TileRow, arm: ArmRow, names: Sequence[str], min_score: float, crs: str
-) -> list[Row]:
-    scene, kept = row.window.scene, arm.detections.select(arm.detections.scores >= min_score)
-    corners = pixels_to_map(kept.corners, scene.transform)
+def _box_rows(found: Detections, scene: Scene, names: Sequence[str], crs: str) -> list[Row]:
+    """Return class, box, size on the ground and place of detections in scene pixels."""
+    corners = pixels_to_map(found.corners, scene.transform)
     widths = distances(corners[:, 0], corners[:, 1], scene.crs)
     heights = distances(corners[:, 1], corners[:, 2], scene.crs)
-    owner = {"key": row.window.key, "scene": scene.name, "arm": arm.arm}
-    numbers = zip(kept.classes, kept.scores, kept.xyxy, widths, heights, strict=True)
+    numbers = zip(found.classes, found.xyxy, widths, heights, strict=True)
     return [
-        owner
-        | {"class": names[index], "score": float(score)}
+        {"class": names[index]}
         | dict(zip(("x0", "y0", "x1", "y1"), map(float, box), strict=True))
         | {"width_m": _null_if_nan(float(width)), "height_m": _null_if_nan(float(height))}
         | place
-        for (index, score, box, width, height), place in zip(
+        for (index, box, width, height), place in zip(
             numbers, _places(corners, scene, crs), strict=True
         )
     ]

@@ -1,85 +1,49 @@
-"""Summarize: tile rows into one sum per stratum, and the sums into the numbers of the report."""
+"""Summarize: tile rows into sums per stratum and cluster, and the sums into the report's numbers.
+
+row -> its sums by (stratum, cluster) -> added up -> by stratum -> numbers -> Holm over strata
+"""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from operator import add
 
 import apache_beam as beam
 
-from transforms.functional.gain import DetectionCounts
-from transforms.functional.quality import Quality
-from transforms.records import ARMS, CONTROLS, Arm, Changes, SummaryRow, TileRow, Truth
+from configs.schema import MeasureConfig
+from transforms.functional.bootstrap import interval
+from transforms.functional.multiple_tests import holm
+from transforms.numbers import (
+    Number,
+    Numbers,
+    Part,
+    Weighted,
+    describe_arm,
+    describe_changes,
+    metric_prefix,
+)
+from transforms.records import ARMS, CONTROLS, Arm, SummaryRow, TileRow
+from transforms.strata import ALL, AUDITED, CONTROLLED, Stratifier, Stratum, strata_of
+from transforms.sums import TileSums
 
-ALL = "all"
-MATCHED_PRECISION = 0.8
-AT_PRECISION = f"_at_precision_{MATCHED_PRECISION:g}"
-"""What stands behind the name of a metric that is read at this precision."""
-GAIN_ARMS: tuple[Arm, ...] = (*CONTROLS, "after", "oracle")
+MADE: tuple[Arm, ...] = (*CONTROLS, "after", "unskipped", "oracle")
+"""The arms made of `before`: each is compared with it."""
+OK = "ok"
+SUM = "run"
+"""What stands as the arm of numbers that belong to no arm."""
 
-
-@dataclass(frozen=True, eq=False)
-class ArmSums:
-    """The sums of one arm: quality against the reference, counts by class against the truth."""
-
-    quality: Quality = Quality()  # noqa: RUF009 - frozen, so safe to share
-    counts: Mapping[str, DetectionCounts] = field(default_factory=dict)
-
-    def __add__(self, other: "ArmSums") -> "ArmSums":
-        return ArmSums(self.quality + other.quality, _add_by_key(self.counts, other.counts))
-
-    @property
-    def total(self) -> DetectionCounts:
-        """Return the counts of all classes together."""
-        return reduce(add, self.counts.values(), DetectionCounts())
-
-    @property
-    def mean_average_precision(self) -> float:
-        """Return the mean over the classes that have labels; nan if none has."""
-        scores = [c.average_precision for c in self.counts.values() if c.labels]
-        return math.fsum(scores) / len(scores) if scores else math.nan
+Family = tuple[str, str, str]
+"""Truth, arm and metric: the strata that are tested together."""
 
 
-@dataclass(frozen=True, eq=False)
-class TileSums:
-    """Everything that a run reports, as a sum over tiles: `TileSums()` is the zero."""
+@dataclass(frozen=True)
+class Reporter:
+    """What turns the sums of a stratum into its rows."""
 
-    arms: Mapping[Arm, ArmSums] = field(default_factory=dict)
-    changes: Changes = Changes()  # noqa: RUF009 - frozen, so safe to share
-    tiles: int = 0
-    empty: int = 0
-    valid_pixels: int = 0
-
-    def __add__(self, other: "TileSums") -> "TileSums":
-        return TileSums(
-            _add_by_key(self.arms, other.arms),
-            self.changes + other.changes,
-            self.tiles + other.tiles,
-            self.empty + other.empty,
-            self.valid_pixels + other.valid_pixels,
-        )
-
-
-Stratum = tuple[str, Truth]
-
-
-def strata_of(row: TileRow) -> Iterator[tuple[Stratum, TileSums]]:
-    """Yield the sums of one tile under every stratum that it belongs to."""
-    sums = TileSums(
-        arms={arm.arm: ArmSums(arm.quality or Quality(), arm.counts) for arm in row.arms},
-        changes=row.changes,
-        tiles=1,
-        empty=int(row.status == "empty"),
-        valid_pixels=row.valid_pixels,
-    )
-    strata = [ALL, f"scene={row.window.scene.name}"]
-    if row.window.blur is not None:
-        strata.append(f"blur_length={row.window.blur.length:g}")
-        if row.window.blur.severity is not None:
-            strata.append(f"severity={row.window.blur.severity}")
-    for stratum in strata:
-        yield (stratum, row.truth), sums
+    stratifier: Stratifier
+    config: MeasureConfig
 
 
 class SumFn(beam.CombineFn):
@@ -105,130 +69,179 @@ class SumFn(beam.CombineFn):
         return accumulator
 
 
-def summarize(stratum: Stratum, sums: TileSums, *, iou: float) -> list[SummaryRow]:
-    """Turn the sums of one stratum into rows, one per arm and metric.
-
-    The words recall and gain appear only where there is a truth.
-    """
-    name, truth = stratum
-    table = _Rows(name, truth)
-    table.add("run", "tiles", sums.tiles, sums.tiles)
-    table.add("run", "tiles_empty", sums.empty, sums.tiles)
-    table.add("run", "valid_pixels", sums.valid_pixels, sums.tiles)
-    for change, count in vars(sums.changes).items():
-        table.add("after", f"objects_{change}", count, count)
-    for arm in ARMS:
-        if arm in sums.arms:
-            _describe_quality(table, arm, sums.arms[arm].quality)
-            if truth != "none":
-                _describe_detection(table, arm, sums.arms[arm], iou)
-    if truth != "none" and sums.arms:
-        _describe_gain(table, sums.arms)
-    rows = table.rows
-    if name == ALL and truth != "none":
-        rows = rows + _describe_classes(truth, sums, iou)
-    return rows
-
-
-def summarize_rows(rows: Iterable[TileRow], *, iou: float) -> list[SummaryRow]:
-    """Describe every stratum of a list of tile rows: what `Summarize` does, in one process."""
-    sums: dict[Stratum, TileSums] = {}
-    for row in rows:
-        for stratum, part in strata_of(row):
-            sums[stratum] = sums.get(stratum, TileSums()) + part
-    return [line for stratum, total in sums.items() for line in summarize(stratum, total, iou=iou)]
-
-
 @dataclass
 class Summarize(beam.PTransform):
-    """Sum tile rows per stratum and describe each sum."""
+    """Sum tile rows per stratum and cluster, describe each stratum, and adjust over all."""
 
-    iou: float
+    reporter: Reporter
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
         """Map `TileRow` to `SummaryRow`."""
         return (
             rows
-            | "Stratify" >> beam.FlatMap(strata_of)
+            | "Stratify" >> beam.FlatMap(strata_of, self.reporter.stratifier)
             | "Sum" >> beam.CombinePerKey(SumFn(TileSums()))
-            | "Describe" >> beam.FlatMapTuple(partial(summarize, iou=self.iou))
+            | "ByStratum" >> beam.MapTuple(by_stratum)
+            | "Clusters" >> beam.GroupByKey()
+            | "Describe" >> beam.FlatMapTuple(partial(summarize, reporter=self.reporter))
+            | "ByFamily" >> beam.Map(by_family)
+            | "Strata" >> beam.GroupByKey()
+            | "Adjust" >> beam.FlatMapTuple(adjust_family)
         )
 
 
-@dataclass
-class _Rows:
-    stratum: str
-    truth: Truth
-    rows: list[SummaryRow] = field(default_factory=list)
-
-    def add(self, arm: str, metric: str, value: float, n: int) -> None:
-        known = None if math.isnan(value) else float(value)
-        self.rows.append(
-            SummaryRow(self.stratum, self.truth, arm, metric, known, None, None, n, None)
-        )
-
-    def add_counts(
-        self, arm: Arm, prefix: str, counts: DetectionCounts, ap: float, iou: float
-    ) -> None:
-        self.add(arm, f"{prefix}recall", counts.recall, counts.labels)
-        self.add(arm, f"{prefix}precision", counts.precision, counts.detections)
-        self.add(arm, f"{prefix}ap{round(100 * iou)}", ap, counts.labels)
-        matched = counts.recall_at_precision(MATCHED_PRECISION)
-        self.add(arm, f"{prefix}recall{AT_PRECISION}", matched, counts.labels)
+def summarize_rows(rows: Iterable[TileRow], reporter: Reporter) -> list[SummaryRow]:
+    """Do what `Summarize` does, in one process."""
+    sums: dict[tuple[Stratum, str], TileSums] = {}
+    for row in rows:
+        for key, part in strata_of(row, reporter.stratifier):
+            sums[key] = sums.get(key, TileSums()) + part
+    strata: dict[Stratum, list[Part]] = defaultdict(list)
+    for (stratum, cluster), total in sums.items():
+        strata[stratum].append((cluster, total))
+    families: dict[Family, list[SummaryRow]] = defaultdict(list)
+    for stratum, parts in strata.items():
+        for line in summarize(stratum, parts, reporter=reporter):
+            families[by_family(line)[0]].append(line)
+    return [line for family, lines in families.items() for line in adjust_family(family, lines)]
 
 
-def _describe_quality(table: _Rows, arm: Arm, quality: Quality) -> None:
-    if quality.squared_error.count:
-        table.add(arm, "psnr", quality.psnr, quality.squared_error.count)
-        table.add(arm, "ssim", quality.ssim.value, quality.ssim.count)
+def by_stratum(key: tuple[Stratum, str], sums: TileSums) -> tuple[Stratum, Part]:
+    """Move the cluster from the key to the value."""
+    stratum, cluster = key
+    return stratum, (cluster, sums)
 
 
-def _describe_detection(table: _Rows, arm: Arm, sums: ArmSums, iou: float) -> None:
-    table.add_counts(arm, metric_prefix(table.truth), sums.total, sums.mean_average_precision, iou)
+def by_family(row: SummaryRow) -> tuple[Family, SummaryRow]:
+    """Return the strata's common name of a number, and the number."""
+    return (row.truth, row.arm, row.metric), row
 
 
-def _describe_gain(table: _Rows, arms: Mapping[Arm, ArmSums]) -> None:
-    """Add every made arm minus before, and the share of the lost recall that came back."""
-    prefix = metric_prefix(table.truth)
-    totals = {arm: sums.total for arm, sums in arms.items()}
-    before = totals["before"]
-    for arm in [arm for arm in GAIN_ARMS if arm in totals]:
-        gained = totals[arm].recall - before.recall
-        table.add(arm, f"{prefix}recall_gain", gained, before.labels)
-        if "reference" in totals:
-            lost = totals["reference"].recall - before.recall
-            share = gained / lost if lost > 0 else math.nan
-            table.add(arm, f"{prefix}recall_returned", share, before.labels)
-            after_quality, before_quality = arms[arm].quality, arms["before"].quality
-            gain_db = after_quality.psnr - before_quality.psnr
-            table.add(arm, "psnr_gain", gain_db, after_quality.squared_error.count)
+def adjust_family(family: Family, rows: Iterable[SummaryRow]) -> Iterator[SummaryRow]:
+    """Adjust the tests of one difference for the number of strata (Holm 1979).
 
-
-def _describe_classes(truth: Truth, sums: TileSums, iou: float) -> list[SummaryRow]:
-    names = sorted({name for arm in sums.arms.values() for name in arm.counts})
-    rows: list[SummaryRow] = []
-    for name in names:
-        table = _Rows(f"class={name}", truth)
-        for arm in ARMS:
-            if arm in sums.arms:
-                counts = sums.arms[arm].counts[name]
-                table.add_counts(arm, metric_prefix(truth), counts, counts.average_precision, iou)
-        rows += table.rows
-    return rows
-
-
-def metric_prefix(truth: Truth) -> str:
-    """Return what stands before recall, precision and AP in the names of a run's metrics.
-
-    Agreement with the detections on the sharp picture is called that, not recall.
+    The whole run is no stratum of itself, and neither are those of insufficient numbers.
     """
-    return "" if truth == "labels" else "agreement_"
+    ordered = sorted(rows, key=lambda row: row.stratum)
+    tested = [row.p if row.stratum != ALL and row.status == OK else None for row in ordered]
+    for row, adjusted in zip(ordered, holm(tested), strict=True):
+        yield replace(row, p_holm=adjusted)
 
 
-def _add_by_key(left: Mapping, right: Mapping) -> dict:
-    return {
-        key: left[key] + right[key]
-        if key in left and key in right
-        else (left.get(key) or right[key])
-        for key in [*left, *(key for key in right if key not in left)]
+def summarize(
+    stratum: Stratum, parts: Iterable[Part], *, reporter: Reporter
+) -> Iterator[SummaryRow]:
+    """Turn the sums of one stratum into rows, one per arm and metric.
+
+    The words recall and gain appear only where there is a truth.
+    """
+    name, truth = stratum
+    weighted = Weighted.of(list(parts), reporter.config.interval)
+    row = partial(_row, stratum=stratum, least=reporter.config.least)
+    total = weighted.total
+    counts = {
+        "tiles": total.tiles,
+        "tiles_empty": total.empty,
+        "tiles_skipped": total.skipped,
+        "valid_pixels": total.valid_pixels,
+        "skipped_pixels": total.skipped_pixels,
     }
+    for metric, count in counts.items():
+        yield _plain(stratum, metric, count, total.tiles)
+    for metric, number in describe_changes(weighted, truth).items():
+        yield row("after", metric, number)
+    curves = _has_curves(name)
+    ruler = reporter.stratifier.ruler
+    numbers = {
+        arm: describe_arm(weighted, arm, truth=truth, ruler=ruler, curves=curves)
+        for arm in ARMS
+        if arm in total.arms
+    }
+    for arm, known in numbers.items():
+        for metric, number in known.items():
+            yield row(arm, metric, number)
+    for arm, metric, number in _differences(numbers, truth):
+        yield row(arm, metric, number, difference=True)
+    for arm, number in _returned(numbers, f"{metric_prefix(truth)}recall"):
+        yield row(arm, f"{metric_prefix(truth)}recall_returned", number)
+
+
+def _has_curves(name: str) -> bool:
+    """Say whether a stratum gets the numbers by overlap, distance and score as well."""
+    blurred = name.startswith(("severity=", "blur_length="))
+    return name in (ALL, CONTROLLED, AUDITED) or blurred
+
+
+def _differences(numbers: Mapping[Arm, Numbers], truth: str) -> Iterator[tuple[Arm, str, Number]]:
+    """Yield every made arm minus `before`, and `after` minus the controls, metric by metric."""
+    word = "change" if truth == "none" else "gain"
+    pairs: list[tuple[Arm, Arm, str]] = [(arm, "before", f"_{word}") for arm in MADE]
+    pairs += [("after", arm, f"_over_{arm}") for arm in (*CONTROLS, "unskipped")]
+    for arm, base, suffix in pairs:
+        if arm in numbers and base in numbers:
+            for metric in (m for m in numbers[arm] if m in numbers[base]):
+                difference = numbers[arm][metric].minus(numbers[base][metric])
+                yield arm, f"{metric}{suffix}", difference
+
+
+def _returned(numbers: Mapping[Arm, Numbers], recall: str) -> Iterator[tuple[Arm, Number]]:
+    """Yield the share of the recall that blur took which each made arm gives back."""
+    if "reference" not in numbers or recall not in numbers["reference"]:
+        return
+    lost = numbers["reference"][recall].minus(numbers["before"][recall])
+    if not lost.values[0] > 0:
+        return
+    for arm in (arm for arm in MADE if arm in numbers):
+        gained = numbers[arm][recall].minus(numbers["before"][recall])
+        yield arm, gained.over(lost)
+
+
+def _row(
+    arm: str,
+    metric: str,
+    number: Number,
+    *,
+    stratum: Stratum,
+    least: int,
+    difference: bool = False,
+) -> SummaryRow:
+    name, truth = stratum
+    value = float(number.values[0])
+    known = interval(value, number.values[1:], clusters=number.clusters, difference=difference)
+    status = OK
+    if number.n < least:
+        status = f"insufficient: n < {least}"
+    elif known is None:
+        status = "no interval: too few clusters, or undefined"
+    return SummaryRow(
+        stratum=name,
+        truth=truth,
+        arm=arm,
+        metric=metric,
+        value=None if math.isnan(value) else value,
+        low=None if known is None else known.low,
+        high=None if known is None else known.high,
+        n=number.n,
+        clusters=number.clusters,
+        minimum_detectable=None if known is None else known.minimum_detectable,
+        p=None if known is None else known.p,
+        p_holm=None,
+        status=status,
+    )
+
+
+def _plain(stratum: Stratum, metric: str, count: int, tiles: int) -> SummaryRow:
+    """Return a count of the run, which is known and not estimated."""
+    name, truth = stratum
+    none = dict.fromkeys(("low", "high", "minimum_detectable", "p", "p_holm"))
+    return SummaryRow(
+        stratum=name,
+        truth=truth,
+        arm=SUM,
+        metric=metric,
+        value=float(count),
+        n=tiles,
+        clusters=0,
+        status=OK,
+        **none,
+    )

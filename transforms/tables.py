@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 
 Type = Literal[
+    "bool",
     "string",
     "int32",
     "int64",
@@ -59,7 +60,9 @@ class Rows:
 KEY = Column("key", "string", "planned window: scene:col,row and :length@angle where blurred by us")
 SCENE = Column("scene", "string", "name of the scene in this run")
 ARM = Column(
-    "arm", "string", "version of the tile: reference, before, null, unsharp, after or oracle"
+    "arm",
+    "string",
+    "version of the tile: reference, before, null, unsharp, after, unskipped or oracle",
 )
 TRUTH = Column("truth", "string", "what the counts refer to: labels, reference or none")
 
@@ -79,16 +82,30 @@ PLACE = (
     ),
 )
 
+CLASS = Column("class", "string", "class name of the detector")
+
+BOX = (
+    Column("x0", "float32", "lowest column of the box", "px"),
+    Column("y0", "float32", "lowest row of the box", "px"),
+    Column("x1", "float32", "highest column of the box", "px"),
+    Column("y1", "float32", "highest row of the box", "px"),
+    Column("width_m", "float64", "first to second corner; null without a CRS", "m", True),
+    Column("height_m", "float64", "second to third corner; null without a CRS", "m", True),
+)
+
 ARM_SUMS = (
     ARM,
     Column("squared_error", "float64", "sum, to the reference; null without one", "DN^2", True),
     Column("squared_error_samples", "int64", "samples behind it", "samples", True),
     Column("ssim_total", "float64", "sum of SSIM to the reference; null without one", "1", True),
     Column("ssim_samples", "int64", "pixels behind it", "pixels", True),
+    Column("sharpness", "float64", "without a reference; null if nothing can be seen", "1", True),
     Column("detections", "int64", "owned by the core, at the operating point", "objects"),
     Column("labels", "int64", "true objects; null without a truth", "objects", True),
     Column("found", "int64", "labels found at the operating point", "objects", True),
     Column("false", "int64", "detections there that match no label", "objects", True),
+    Column("stability_checked", "int64", "detections looked for again after a shift", "objects"),
+    Column("stability_found", "int64", "those found again", "objects"),
 )
 
 TILES = Table(
@@ -109,9 +126,15 @@ TILES = Table(
         Column("blur_length", "float64", "blur applied by us; null if none", "px", True),
         Column("blur_angle", "float64", "its angle from +x, counter-clockwise", "degree", True),
         Column("severity", "int32", "its rung on the run's ladder; null if none", "", True),
+        Column("cluster", "string", "tiles with the same one are resampled together"),
         TRUTH,
         Column("status", "string", "measured, or empty: no valid pixel in the core"),
         Column("valid_pixels", "int64", "pixels of the core that hold data", "px"),
+        Column("judged_pixels", "int64", "those where labels are complete", "px"),
+        Column("estimated_length", "float64", "blur read off the tile; null if empty", "px", True),
+        Column("estimated_angle", "float64", "its angle, as of blur_angle", "degree", True),
+        Column("estimated_confidence", "float64", "0: nothing could be said", "1", True),
+        Column("skipped", "bool", "estimated sharp, so not deblurred: after is before"),
         Column("kept", "int64", "objects in both arms, before and after", "objects"),
         Column("gained", "int64", "objects only in the arm after", "objects"),
         Column("lost", "int64", "objects only in the arm before", "objects"),
@@ -129,17 +152,51 @@ DETECTIONS = Table(
         KEY,
         SCENE,
         ARM,
-        Column("class", "string", "class name of the detector"),
+        CLASS,
         Column("score", "float32", "confidence in [0, 1]", "1"),
-        Column("x0", "float32", "lowest column of the box", "px"),
-        Column("y0", "float32", "lowest row of the box", "px"),
-        Column("x1", "float32", "highest column of the box", "px"),
-        Column("y1", "float32", "highest row of the box", "px"),
-        Column("width_m", "float64", "first to second corner; null without a CRS", "m", True),
-        Column("height_m", "float64", "second to third corner; null without a CRS", "m", True),
+        Column("outcome", "string", "found, false or ignored; null without a truth", "", True),
+        Column("label", "int64", "number of the label it took; null if none", "", True),
+        *BOX,
         *PLACE,
     ),
     order=("key", "arm", "score", "class", "x0", "y0", "x1", "y1", "geometry"),
+    spatial=True,
+)
+
+LEDGER = Table(
+    "ledger",
+    "one row per object at the operating point in the arms before and after",
+    (
+        KEY,
+        SCENE,
+        Column("change", "string", "kept: in both arms; gained: only in after; lost: only before"),
+        CLASS,
+        Column(
+            "score_before", "float32", "confidence in the arm before; null if gained", "1", True
+        ),
+        Column("score_after", "float32", "confidence in the arm after; null if lost", "1", True),
+        Column("outcome_before", "string", "found, false or ignored; null if none", "", True),
+        Column("outcome_after", "string", "found, false or ignored; null if none", "", True),
+        Column("label_before", "int64", "number of the label taken; null if none", "", True),
+        Column("label_after", "int64", "number of the label taken; null if none", "", True),
+        Column("reblur", "string", "of the gained: consistent, inconsistent, undecided", "", True),
+        Column("reblur_evidence", "float32", "share of its blurred signal in before", "1", True),
+        Column("reblur_residual", "float32", "misfit, in units of the usual one", "1", True),
+        *BOX,
+        *PLACE,
+    ),
+    order=(
+        "key",
+        "change",
+        "class",
+        "score_before",
+        "score_after",
+        "x0",
+        "y0",
+        "x1",
+        "y1",
+        "geometry",
+    ),
     spatial=True,
 )
 
@@ -156,8 +213,12 @@ SUMMARY = Table(
         Column("value", "float64", "null if not defined; inf: PSNR of equal pictures", "", True),
         Column("low", "float64", "lower end of the 95 % interval", "", True),
         Column("high", "float64", "upper end of the 95 % interval", "", True),
-        Column("n", "int64", "labels, detections or samples behind the value", "1"),
-        Column("minimum_detectable", "float64", "least change that would show", "", True),
+        Column("n", "int64", "labels, detections, objects, samples or tiles behind it", "1"),
+        Column("clusters", "int64", "groups of tiles behind it, resampled together", "1"),
+        Column("minimum_detectable", "float64", "least difference that would show", "", True),
+        Column("p", "float64", "test that the difference is zero; null for others", "1", True),
+        Column("p_holm", "float64", "the same for all strata of the number together", "1", True),
+        Column("status", "string", "ok, or why the number must not be relied on"),
     ),
     order=("stratum", "truth", "metric", "arm"),
 )

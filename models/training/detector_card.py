@@ -21,8 +21,8 @@ from models.training.detector_score import (
     score,
 )
 from models.yolo import build_network
-from transforms.functional.boxes import Detections
-from transforms.functional.matching import match_greedily
+from transforms.functional.boxes import Detections, Labels
+from transforms.functional.matching import match_boxes
 
 LICENCE = "AGPL-3.0 (architecture), CC-BY-SA (pictures)"
 HALOS = (32, 64, 96, 128, 160, 192, 256)
@@ -93,8 +93,8 @@ def measure_halo(detector: Detector, found: Sequence[Found], threshold: float) -
             origin = _core_origin(picture.image)
             inside = detector(tile[None])[0].shift(*corner)
             whole, part = (_core(each, origin, threshold) for each in (detections, inside))
-            matches = match_greedily(whole, part.xyxy, part.classes, iou=0.5)
-            changed += len(whole) + len(part) - 2 * int((matches >= 0).sum())
+            matches = match_boxes(whole, Labels.plain(part.corners, part.classes), ious=(0.5,))
+            changed += len(whole) + len(part) - 2 * int(matches.found.sum())
             total += len(whole) + len(part)
         if changed <= 0.01 * total:
             return halo

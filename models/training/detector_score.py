@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from configs.train_detector import DetectorTraining, RenderedScenes, ScoredPlace
 from models.detector import Detector
 from models.training.detector_data import find_pictures, read_picture
-from transforms.functional.boxes import Detections
+from transforms.functional.boxes import Detections, Labels, xyxy_to_corners
 from transforms.functional.gain import DetectionCounts, count_detections
-from transforms.functional.matching import match_greedily
+from transforms.functional.matching import Matches, match_boxes
 from transforms.functional.render import render_scene
 
 IOU = 0.5
@@ -54,7 +54,11 @@ def score(found: Sequence[Found], threshold: float) -> DetectorScore:
         start=DetectionCounts(),
     )
     return DetectorScore(
-        counts.labels, threshold, counts.precision, counts.recall, counts.average_precision
+        int(counts.labels.sum()),
+        threshold,
+        counts.precision,
+        counts.recall,
+        counts.average_precision,
     )
 
 
@@ -64,7 +68,7 @@ def operating_threshold(found: Sequence[Found], target_precision: float) -> floa
     It is 1 where no threshold does.
     """
     scores = np.concatenate([detections.scores for detections, _ in found])
-    true = np.concatenate([_match(detections, picture) >= 0 for detections, picture in found])
+    true = np.concatenate([_match(detections, picture).found[0] for detections, picture in found])
     order = np.argsort(-scores, kind="stable")
     scores, hits = scores[order], np.cumsum(true[order])
     last_of_score = np.append(np.diff(scores) != 0, True)[: len(scores)]
@@ -98,15 +102,19 @@ def rendered_images(scenes: RenderedScenes) -> Iterator[LabelledImage]:
         yield LabelledImage(scene.image, boxes, np.zeros(len(boxes), np.int32))
 
 
-def _match(detections: Detections, picture: LabelledImage) -> NDArray[np.int64]:
-    return match_greedily(detections, picture.boxes, picture.classes, iou=IOU)
+def _match(detections: Detections, picture: LabelledImage) -> Matches:
+    labels = Labels.plain(xyxy_to_corners(picture.boxes), picture.classes)
+    return match_boxes(detections, labels, ious=(IOU,))
 
 
 def _count(detections: Detections, picture: LabelledImage, threshold: float) -> DetectionCounts:
-    return count_detections(
-        detections,
-        matches=_match(detections, picture),
-        owned_detections=np.ones(len(detections), np.bool_),
-        owned_labels=np.ones(len(picture.boxes), np.bool_),
+    matches = _match(detections, picture)
+    [counts] = count_detections(
+        detections.scores,
+        found=matches.found,
+        false=matches.false,
+        cells=np.zeros(matches.labels.shape, np.int64),
+        labels=np.array([[len(picture.boxes)]]),
         threshold=threshold,
     )
+    return counts

@@ -1,119 +1,194 @@
-"""Recall, precision and average precision as sums of counts.
+"""Counts of detections against the truth: sums that add up in any order, and ratios at the end.
 
-Scores are counted in `SCORE_BINS` equal bins of [0, 1], so that the counts of any number of
-detections need constant memory and add up in any order; the counts at the operating point are
-exact, not binned.
+A detection is judged under several criteria at once: the intersection over union from which it
+counts as found, or the greatest distance of its centre. Scores are counted in `SCORE_BINS` equal
+bins of [0, 1], so that any number of detections needs constant memory; the counts at the operating
+point are exact, not binned.
 """
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.functional.boxes import Detections
+from transforms.functional.binned_curves import average_precision, recall_at_precision
 
 SCORE_BINS = 1000
-RECALL_POINTS = np.linspace(0, 1, 101)
 
-Bins = NDArray[np.int64]
+Counts = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
-def _no_counts() -> Bins:
-    return np.zeros(SCORE_BINS, np.int64)
+def _none() -> Counts:
+    return np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class SparseCounts:
+    """Counts of few occupied cells among many: `index` int64 (n,) ascending, `count` int64 (n,)."""
+
+    index: Counts = field(default_factory=_none)
+    count: Counts = field(default_factory=_none)
+
+    def __add__(self, other: "SparseCounts") -> "SparseCounts":
+        if not len(other.index) or not len(self.index):
+            return self if len(self.index) else other
+        index, place = np.unique(np.concatenate([self.index, other.index]), return_inverse=True)
+        count = np.zeros(len(index), np.int64)
+        np.add.at(count, place, np.concatenate([self.count, other.count]))
+        return SparseCounts(index, count)
+
+    def between(self, start: int, stop: int) -> "SparseCounts":
+        """Return the cells from `start` to before `stop`, numbered from 0."""
+        low, high = np.searchsorted(self.index, (start, stop))
+        return SparseCounts(self.index[low:high] - start, self.count[low:high])
+
+    def dense(self, size: int) -> Counts:
+        """Return the counts of cells 0 to `size`: int64 (size,)."""
+        counts = np.zeros(size, np.int64)
+        counts[self.index] = self.count
+        return counts
 
 
 @dataclass(frozen=True, eq=False)
 class DetectionCounts:
-    """Counts of one arm and class against the truth.
+    """Counts of one arm and class against the truth, under c criteria.
 
-    `labels` true objects, of which `found` at the operating point; `false` detections there that
-    match no label. `found_bins` and `false_bins` hold the same counts by score.
+    `labels`, `found` and `false` are int64 (c,): true objects that count, and at the operating
+    point those found and the detections that match no label; what is ignored is in none of them.
+    `bins` holds found and false at every score: cell (criterion * 2 + found) * SCORE_BINS + bin.
+    Without criteria (c = 0) it is the zero of the addition.
     """
 
-    labels: int = 0
-    found: int = 0
-    false: int = 0
-    found_bins: Bins = field(default_factory=_no_counts)
-    false_bins: Bins = field(default_factory=_no_counts)
+    labels: Counts = field(default_factory=_none)
+    found: Counts = field(default_factory=_none)
+    false: Counts = field(default_factory=_none)
+    bins: SparseCounts = field(default_factory=SparseCounts)
 
     def __add__(self, other: "DetectionCounts") -> "DetectionCounts":
+        if not len(self.labels) or not len(other.labels):
+            return self if len(self.labels) else other
         return DetectionCounts(
             self.labels + other.labels,
             self.found + other.found,
             self.false + other.false,
-            self.found_bins + other.found_bins,
-            self.false_bins + other.false_bins,
+            self.bins + other.bins,
         )
 
-    @property
-    def detections(self) -> int:
-        """Return the number of detections at the operating point."""
-        return self.found + self.false
+    def scores(self, criterion: int = 0) -> tuple[Counts, Counts]:
+        """Return found and false by score bin, from 0 to 1: two int64 (SCORE_BINS,)."""
+        first = 2 * criterion * SCORE_BINS
+        both = self.bins.between(first, first + 2 * SCORE_BINS).dense(2 * SCORE_BINS)
+        return both[SCORE_BINS:], both[:SCORE_BINS]
 
     @property
     def recall(self) -> float:
-        """Return the share of the labels that were found; nan without labels."""
-        return self.found / self.labels if self.labels else math.nan
+        """Return the share of the labels found at the operating point; nan without labels."""
+        return _ratio(self.found, self.labels)
 
     @property
     def precision(self) -> float:
-        """Return the share of the detections that are true; nan without detections."""
-        return self.found / self.detections if self.detections else math.nan
+        """Return the share of the detections there that are true; nan without detections."""
+        return _ratio(self.found, self.found + self.false)
 
     @property
     def average_precision(self) -> float:
         """Return the average precision by COCO's 101-point rule; nan without labels."""
-        if not self.labels:
-            return math.nan
-        recall, precision = self._curve()
-        reached = np.searchsorted(recall, RECALL_POINTS, side="left")
-        best = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
-        return float(best[reached].mean())
+        found, false = self.scores()
+        return float(average_precision(found[None], false[None], self.labels[:1])[0])
 
     def recall_at_precision(self, precision: float) -> float:
-        """Return the highest recall at any score threshold with at least that precision, or 0."""
-        if not self.labels:
-            return math.nan
-        recall, reached = self._curve()
-        enough = recall[reached >= precision]
-        return float(enough.max()) if enough.size else 0.0
+        """Return the highest recall at any threshold with at least that precision, or 0."""
+        found, false = self.scores()
+        return float(recall_at_precision(found[None], false[None], self.labels[:1], precision)[0])
 
-    def _curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return recall and precision when the threshold falls bin by bin, from 1 to 0."""
-        found = np.cumsum(self.found_bins[::-1])
-        every = found + np.cumsum(self.false_bins[::-1])
-        precision = np.divide(found, every, out=np.zeros(SCORE_BINS), where=every > 0)
-        return found / self.labels, precision
+
+def bin_scores(scores: NDArray[np.float32]) -> Counts:
+    """Return the bin of each score in [0, 1]: int64 of the same shape."""
+    return np.clip((scores.astype(np.float64) * SCORE_BINS).astype(np.int64), 0, SCORE_BINS - 1)
+
+
+def bin_centres() -> NDArray[np.float64]:
+    """Return the score in the middle of each bin: float64 (SCORE_BINS,)."""
+    return (np.arange(SCORE_BINS) + 0.5) / SCORE_BINS
 
 
 def count_detections(
-    detections: Detections,
+    scores: NDArray[np.float32],
     *,
-    matches: NDArray[np.int64],
-    owned_detections: NDArray[np.bool_],
-    owned_labels: NDArray[np.bool_],
+    found: Flags,
+    false: Flags,
+    cells: Counts,
+    labels: Counts,
     threshold: float,
-) -> DetectionCounts:
-    """Count what a core owns, after matching in the whole window around it.
+) -> list[DetectionCounts]:
+    """Count the detections of a tile in each of n cells, such as its classes.
 
-    A label counts where its own centre lies, found or not; a detection that matched no label
-    counts as false where its centre lies. So an object whose label and detection fall on two sides
-    of a border is found once and false nowhere. `matches` is that of `match_greedily`; the masks
-    are bool over detections and over labels.
+    `scores` (k,); `found` and `false` bool (c, k), never both; `cells` int64 (c, k) in [0, n), the
+    cell that each detection counts in; `labels` int64 (n, c), the true objects of every cell.
     """
-    true = matches >= 0
-    found_scores = detections.scores[true][owned_labels[matches[true]]]
-    false_scores = detections.scores[~true & owned_detections]
-    return DetectionCounts(
-        labels=int(owned_labels.sum()),
-        found=int((found_scores >= threshold).sum()),
-        false=int((false_scores >= threshold).sum()),
-        found_bins=_count_scores(found_scores),
-        false_bins=_count_scores(false_scores),
-    )
+    size, criteria = labels.shape
+    strong = np.broadcast_to(scores >= threshold, found.shape)
+    # One number per (cell, criterion, found or false, bin), so that one sort counts them all.
+    rows = (cells * criteria + np.arange(criteria)[:, None]) * 2 + found
+    flat = (rows * SCORE_BINS + bin_scores(scores))[found | false]
+    every = SparseCounts(*np.unique(flat, return_counts=True))
+    at_point = np.bincount(rows[(found | false) & strong], minlength=size * criteria * 2)
+    false_there, found_there = at_point.reshape(size, criteria, 2).transpose(2, 0, 1)
+    width = criteria * 2 * SCORE_BINS
+    return [
+        DetectionCounts(
+            labels[cell],
+            found_there[cell].astype(np.int64),
+            false_there[cell].astype(np.int64),
+            every.between(cell * width, (cell + 1) * width),
+        )
+        for cell in range(size)
+    ]
 
 
-def _count_scores(scores: NDArray[np.float32]) -> Bins:
-    index = np.clip((scores.astype(np.float64) * SCORE_BINS).astype(np.int64), 0, SCORE_BINS - 1)
-    return np.bincount(index, minlength=SCORE_BINS).astype(np.int64)
+@dataclass(frozen=True, eq=False)
+class CountStack:
+    """The counts of many clusters under r weightings: `labels`, `found`, `false` float64 (r, c).
+
+    Every number is a sum of whole numbers, so it is exact and does not depend on their order.
+    """
+
+    labels: NDArray[np.float64]
+    found: NDArray[np.float64]
+    false: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    parts: Sequence[DetectionCounts]
+
+    @staticmethod
+    def of(parts: Sequence[DetectionCounts], weights: NDArray[np.float64]) -> "CountStack":
+        """Weight the counts of C clusters by `weights` float64 (r, C)."""
+        criteria = max((len(part.labels) for part in parts), default=0)
+        zero = np.zeros(criteria, np.int64)
+        known = [part if len(part.labels) else DetectionCounts(zero, zero, zero) for part in parts]
+        labels, found, false = (
+            weights @ np.array([getattr(part, name) for part in known], np.float64)
+            for name in ("labels", "found", "false")
+        )
+        return CountStack(labels, found, false, weights, known)
+
+    def scores(
+        self, criterion: int = 0
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Return found and false (r, b) by score, of the b bins that any cluster occupies.
+
+        The third are the middles of these bins, ascending: float64 (b,).
+        """
+        pairs = [part.scores(criterion) for part in self.parts]
+        found, false = (np.array(side, np.float64) for side in zip(*pairs, strict=True))
+        occupied = np.flatnonzero((found + false).any(axis=0))
+        return (
+            self.weights @ found[:, occupied],
+            self.weights @ false[:, occupied],
+            bin_centres()[occupied],
+        )
+
+
+def _ratio(part: Counts, whole: Counts) -> float:
+    return float(part[0] / whole[0]) if len(whole) and whole[0] else float("nan")

@@ -46,3 +46,10 @@ def crop_to(image: Image, height: int, width: int) -> Image:
     if height > image.shape[0] or width > image.shape[1]:
         raise ValueError(f"cannot crop {image.shape[:2]} to ({height}, {width})")
     return image[:height, :width]
+
+
+def shift(image: Image, pixels: int) -> Image:
+    """Move an image (h, w, 3) right and down by so many pixels; what enters mirrors the border."""
+    height, width = image.shape[:2]
+    moved = np.pad(image, ((pixels, 0), (pixels, 0), (0, 0)), mode="symmetric")
+    return np.ascontiguousarray(moved[:height, :width])

@@ -1,0 +1,52 @@
+"""Clusters: the groups of tiles that an interval takes for independent of one another."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from configs.schema import IntervalConfig
+from transforms.records import Scene, Window
+
+ENOUGH = 20
+"""So many scenes are taken as clusters; with fewer, blocks of neighbouring tiles are."""
+MOST = 2048
+"""More clusters than that are thrown together at random into this many, to bound the memory."""
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """How tiles are grouped: by `scene`, or by square blocks of `block` cores a side.
+
+    `planned` is the number of groups. Blurs of one place are in one group.
+    """
+
+    by: Literal["scene", "block"]
+    core: int
+    block: int
+    planned: int
+
+    @staticmethod
+    def of(scenes: Sequence[Scene], *, core: int, config: IntervalConfig) -> "Clusters":
+        """Choose the groups for a run; `auto` takes scenes where there are `ENOUGH` of them.
+
+        Blocks are as large as leaves `ENOUGH` of them, at most 8 x 8 cores, at least one.
+        """
+        if config.clusters == "scene" or (config.clusters == "auto" and len(scenes) >= ENOUGH):
+            return Clusters("scene", core, 1, len(scenes))
+        sides = [config.block] if config.block is not None else [8, 4, 2, 1]
+        counts = {side: sum(_blocks(scene, core * side) for scene in scenes) for side in sides}
+        side = next((side for side in sides if counts[side] >= ENOUGH), sides[-1])
+        return Clusters("block", core, side, counts[side])
+
+    def name(self, window: Window) -> str:
+        """Return the group of a window."""
+        name = window.scene.name
+        if self.by == "block":
+            side = self.core * self.block
+            name = f"{name}:{window.core.col_off // side},{window.core.row_off // side}"
+        return name if self.planned <= MOST else str(zlib.crc32(name.encode()) % MOST)
+
+
+def _blocks(scene: Scene, side: int) -> int:
+    return -(-scene.width // side) * -(-scene.height // side)
