@@ -34,6 +34,7 @@ _ROUNDING = 0.5
 _NORMAL_PER_MEDIAN = 1.4826  # standard deviation over median absolute value, of normal noise
 _SIDE = 2  # pixels beside a box that stand for its background
 _GROWTH = 1  # a box cuts the soft edge of its object
+_MIDDLE = 512  # px: enough of a tile to know its usual misfit
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,21 +52,6 @@ class ReblurCheck:
     signal: Float
 
 
-@dataclass(frozen=True, eq=False)
-class _Misfit:
-    """`before` less the re-blurred `after`, in grey levels.
-
-    levels: (h, w, 3), and tone, the grey levels per unit of linear light around `before`. usual:
-    the misfit's deviation over the tile, robustly. inside: the pixels whose light under the kernel
-    came from the tile.
-    """
-
-    levels: Linear
-    tone: Linear
-    usual: float
-    inside: Region
-
-
 def check_reblur(before: Image, after: Image, boxes: Float, kernel: Kernel) -> ReblurCheck:
     """Compare objects of `after` with `before` through the blur between the two pictures.
 
@@ -81,10 +67,10 @@ def check_reblur(before: Image, after: Image, boxes: Float, kernel: Kernel) -> R
     _check_arguments(before, after, boxes, kernel)
     if len(boxes) == 0:
         return ReblurCheck(*np.zeros((3, 0), np.float32))
-    light = decode_srgb(after)
-    misfit = _measure_misfit(before, light, kernel)
-    rows = [_check_object(light, misfit, box, kernel) for box in boxes]
-    return ReblurCheck(*np.array(rows, np.float32).T.copy())
+    usual = _usual_misfit(before, after, kernel)
+    rows = [_check_object(before, after, box, kernel) for box in boxes]
+    evidence, residual, signal = np.array(rows, np.float32).T
+    return ReblurCheck(evidence, residual / usual, signal / usual)
 
 
 def judge_reblur(check: ReblurCheck) -> tuple[Verdict, ...]:
@@ -107,15 +93,28 @@ def _judge(evidence: float, signal: float) -> Verdict:
     return "inconsistent" if evidence < INCONSISTENT_BELOW else "undecided"
 
 
-def _measure_misfit(before: Image, light: Linear, kernel: Kernel) -> _Misfit:
-    tone = _levels_per_light()[before]
-    levels = (decode_srgb(before) - convolve(light, kernel)) * tone
-    rows, cols = _reach(kernel)
-    height, width = before.shape[:2]
-    inside = slice(rows, max(rows, height - rows)), slice(cols, max(cols, width - cols))
-    seen = np.abs(levels[inside])
+def _usual_misfit(before: Image, after: Image, kernel: Kernel) -> np.float32:
+    """Return the misfit of an ordinary pixel in the middle of the tile, in grey levels."""
+    size = before.shape[:2]
+    middle = tuple(
+        slice(max(0, side // 2 - _MIDDLE // 2), min(side, side // 2 + _MIDDLE // 2))
+        for side in size
+    )
+    levels = (decode_srgb(before[middle]) - convolve(decode_srgb(after[middle]), kernel)) * (
+        _levels_per_light()[before[middle]]
+    )
+    seen = np.abs(levels[_inside(levels.shape, kernel)])
     usual = _NORMAL_PER_MEDIAN * float(np.median(seen)) if seen.size else 0.0
-    return _Misfit(levels, tone, max(usual, _ROUNDING), inside)
+    return np.float32(max(usual, _ROUNDING))
+
+
+def _inside(size: tuple[int, ...], kernel: Kernel) -> Region:
+    """Return the pixels of a picture whose light all came from within it."""
+    rows, cols = (
+        slice(reach, max(reach, side - reach))
+        for reach, side in zip(_reach(kernel), size, strict=False)
+    )
+    return rows, cols
 
 
 def _levels_per_light() -> Float:
@@ -124,28 +123,34 @@ def _levels_per_light() -> Float:
 
 
 def _check_object(
-    light: Linear, misfit: _Misfit, box: Float, kernel: Kernel
+    before: Image, after: Image, box: Float, kernel: Kernel
 ) -> tuple[float, float, float]:
-    """Return evidence, residual and signal of the object in a box of the deblurred light."""
-    size = light.shape[:2]
-    region = _pixels_of(box, size)
+    """Return evidence, and residual and signal in grey levels, of the object in a box."""
+    size, reach = (before.shape[0], before.shape[1]), _reach(kernel)
+    wide = _pixels_of(box, size)
+    # Beside the object: what its light reaches, what reaches there, and its background.
+    around = _grown(wide, (2 * reach[0] + _SIDE, 2 * reach[1] + _SIDE), size)
+    region = _relative(wide, around)
+    light, shown = decode_srgb(after[around]), before[around]
     background = estimate_background(light, region)
     if background is None:
         return np.nan, 0.0, 0.0
-    crop = _grown(region, _reach(kernel), size)
+    tone = _levels_per_light()[shown]
+    misfit = (decode_srgb(shown) - convolve(light, kernel)) * tone
+    inside = _relative(_overlap(around, _inside(size, kernel)), around)
+    crop = _grown(region, reach, (light.shape[0], light.shape[1]))
     own = np.zeros((*_shape(crop), 3), np.float32)
     own[_relative(region, crop)] = light[region] - background
-    compared = _overlap(crop, misfit.inside)
-    signal = (convolve(own, kernel) * misfit.tone[crop])[_relative(compared, crop)]
-    rest = misfit.levels[compared]
+    compared = _overlap(crop, inside)
+    signal = (convolve(own, kernel) * tone[crop])[_relative(compared, crop)]
     power = float(np.sum(signal * signal, dtype=np.float64))
     if power == 0:
         return np.nan, 0.0, 0.0
-    evidence = 1 + float(np.sum(signal * rest, dtype=np.float64)) / power
+    evidence = 1 + float(np.sum(signal * misfit[compared], dtype=np.float64)) / power
     samples = 3 * float(np.prod(_shape(region)))
-    inner = misfit.levels[_overlap(region, misfit.inside)]
+    inner = misfit[_overlap(region, inside)]
     squared = float(np.sum(inner * inner, dtype=np.float64)) / max(inner.size, 1)
-    return evidence, np.sqrt(squared) / misfit.usual, np.sqrt(power / samples) / misfit.usual
+    return evidence, np.sqrt(squared), np.sqrt(power / samples)
 
 
 def estimate_background(light: Linear, region: Region) -> Linear | None:
