@@ -98,12 +98,13 @@ def blur_level(length: float) -> str:
 def fit_motion(spectrum: Spectrum) -> tuple[float, float, float]:
     """Return the (length, angle, confidence) of `BlurEstimate` that explain a spectrum best."""
     lengths = np.concatenate([np.arange(2.0, 12.0, 0.5), np.arange(12.0, _LONGEST + 1)])
-    angles = np.arange(0.0, 180.0, 5.0)
+    # Closer than half a stripe's width at the end of the band for 25 px of blur.
+    angles = np.arange(0.0, 180.0, 2.5)
     coarse = compare(spectrum, lengths, angles)
     row, col = coarse.best
     step = 0.5 if lengths[row] < 12 else 1.0
     lengths = lengths[row] + step * np.linspace(-0.8, 0.8, 9)
-    angles = angles[col] + np.arange(-4.0, 5.0)
+    angles = angles[col] + np.linspace(-2.0, 2.0, 9)
     fine = compare(spectrum, lengths, angles)
     row, col = fine.best
     share = float(fine.by_stripes[row, col])

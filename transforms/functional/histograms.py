@@ -108,5 +108,13 @@ def _gradient_bins() -> NDArray[np.uint8]:
 
 def _count_per_band(values: NDArray[np.uint8], counted: Mask, size: int) -> Counts:
     """Count each value below `size` where `counted`: uint8 (h, w, 3) to int64 (3, size)."""
-    bands = [values[..., band][counted] for band in range(len(BANDS))]
-    return np.stack([np.bincount(band, minlength=size) for band in bands]).astype(np.int64)
+    counts = _zeros(size)
+    mask = counted.astype(np.uint8)
+    # OpenCV counts in float32, which is exact up to 2^24.
+    rows = max(1, 2**24 // max(1, values.shape[1]))
+    for top in range(0, len(values), rows):
+        strip = slice(top, top + rows)
+        for band in range(len(BANDS)):
+            found = cv2.calcHist([values[strip]], [band], mask[strip], [size], [0, size])
+            counts[band] += found.ravel().astype(np.int64)
+    return counts

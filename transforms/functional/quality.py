@@ -93,12 +93,13 @@ def measure_quality(
     valid and inside the tile, so that tiles with a halo of at least 5 px add up to the scene's.
     """
     counted = valid[owned]
-    error = image[owned][counted].astype(np.int64) - reference[owned][counted]
+    error = cv2.absdiff(image[owned], reference[owned]).astype(np.uint16)
+    samples = image.shape[2] * int(np.count_nonzero(counted))
     seen, inner = _with_margin(owned, valid.shape)
     whole = _whole_window(valid)[owned]
     similarity = ssim_map(image[seen], reference[seen])[inner][whole]
     return Quality(
-        Mean.of(int((error * error).sum()), error.size),
+        Mean.of(int(np.sum(error * error, where=counted[..., None], dtype=np.int64)), samples),
         Mean.of(math.fsum(similarity.tolist()), similarity.size),
     )
 
