@@ -224,12 +224,13 @@ class IntervalConfig(Section):
     """The 95 % intervals: a Poisson bootstrap of clusters of tiles.
 
     `clusters` are scenes, or blocks of neighbouring tiles of `block` cores a side, or what the
-    number of scenes allows (`auto`). 0 replicates: no intervals.
+    number of scenes allows (`auto`). `place` takes blocks at the same pixels of all scenes as one,
+    for scenes that show the same ground. 0 replicates: no intervals.
     """
 
     replicates: Annotated[int, Field(ge=0, le=10_000)] = 1000
     seed: int = 0
-    clusters: Literal["auto", "scene", "block"] = "auto"
+    clusters: Literal["auto", "scene", "block", "place"] = "auto"
     block: Annotated[int, Field(ge=1, le=256)] | None = None
 
     @field_validator("replicates")

@@ -19,17 +19,24 @@ ORIGIN = (704_000.0, 5_360_000.0)
 """Easting and northing of the upper left corner of the scene, in metres."""
 
 
-def write_demo_scene(folder: Path, *, seed: int = 7, size: int = 4096) -> tuple[Path, Path]:
+def write_demo_scene(
+    folder: Path,
+    *,
+    seed: int = 7,
+    size: int = 4096,
+    origin: tuple[float, float] = ORIGIN,
+) -> tuple[Path, Path]:
     """Render the demo scene into a folder; return the COG and its labels.
 
     The same seed and size give the same pixels; what is there already is not rendered again.
+    `origin` is the easting and northing of its upper left corner, in metres.
     """
     stem = f"demo_{size}_{seed}"
     scene, labels = folder / f"{stem}.tif", folder / f"{stem}.geojson"
     if not (scene.is_file() and labels.is_file()):
         folder.mkdir(parents=True, exist_ok=True)
         rendered = render_scene(seed=seed, height=size, width=size, gsd=GSD)
-        transform: Affine6 = (GSD, 0.0, ORIGIN[0], 0.0, -GSD, ORIGIN[1])
+        transform: Affine6 = (GSD, 0.0, origin[0], 0.0, -GSD, origin[1])
         write_cog(scene, rendered.image, crs=CRS, transform=transform)
         _write_labels(labels, rendered, transform)
     return scene, labels

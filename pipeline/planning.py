@@ -3,7 +3,7 @@
 import hashlib
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -58,7 +58,8 @@ class Plan:
     def manifest(self) -> Manifest:
         """Return all that is known of the run before it starts."""
         weights = {w.name: w.sha256 for w in (self.deblurrer, self.detector)}
-        return describe_run(self.config, [stamp(s.path) for s in self.scenes], weights)
+        known = describe_run(self.config, [stamp(s.path) for s in self.scenes], weights)
+        return {**known, "clusters": asdict(self.clusters)}
 
     @property
     def run_id(self) -> str:

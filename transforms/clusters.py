@@ -18,10 +18,11 @@ MOST = 2048
 class Clusters:
     """How tiles are grouped: by `scene`, or by square blocks of `block` cores a side.
 
-    `planned` is the number of groups. Blurs of one place are in one group.
+    A `block` is of one scene, a `place` of all scenes together. `planned` is the number of groups.
+    Blurs of one place are in one group.
     """
 
-    by: Literal["scene", "block"]
+    by: Literal["scene", "block", "place"]
     core: int
     block: int
     planned: int
@@ -35,18 +36,21 @@ class Clusters:
         if config.clusters == "scene" or (config.clusters == "auto" and len(scenes) >= ENOUGH):
             return Clusters("scene", core, 1, len(scenes))
         sides = [config.block] if config.block is not None else [8, 4, 2, 1]
-        counts = {side: sum(_blocks(scene, core * side) for scene in scenes) for side in sides}
+        by: Literal["block", "place"] = "place" if config.clusters == "place" else "block"
+        counts = {side: _count_blocks(scenes, core * side, by) for side in sides}
         side = next((side for side in sides if counts[side] >= ENOUGH), sides[-1])
-        return Clusters("block", core, side, counts[side])
+        return Clusters(by, core, side, counts[side])
 
     def name(self, window: Window) -> str:
         """Return the group of a window."""
         name = window.scene.name
-        if self.by == "block":
+        if self.by != "scene":
             side = self.core * self.block
-            name = f"{name}:{window.core.col_off // side},{window.core.row_off // side}"
+            place = f"{window.core.col_off // side},{window.core.row_off // side}"
+            name = f"{name}:{place}" if self.by == "block" else place
         return name if self.planned <= MOST else str(zlib.crc32(name.encode()) % MOST)
 
 
-def _blocks(scene: Scene, side: int) -> int:
-    return -(-scene.width // side) * -(-scene.height // side)
+def _count_blocks(scenes: Sequence[Scene], side: int, by: Literal["block", "place"]) -> int:
+    counts = [-(-scene.width // side) * -(-scene.height // side) for scene in scenes]
+    return sum(counts) if by == "block" else max(counts, default=0)

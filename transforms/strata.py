@@ -284,6 +284,7 @@ def _sum_changes(row: TileRow, chosen: NDArray[np.bool_], ruler: Ruler) -> Chang
     kept = mine & (objects.before >= 0) & (objects.after >= 0)
     gained, lost = mine & (objects.before < 0), mine & (objects.after < 0)
     verdict = np.array(objects.verdict, object)
+    invented = gained & (verdict == "inconsistent")
     shifts = (
         _widen(after.detections.scores)[objects.after[kept]]
         - _widen(before.detections.scores)[objects.before[kept]]
@@ -293,6 +294,8 @@ def _sum_changes(row: TileRow, chosen: NDArray[np.bool_], ruler: Ruler) -> Chang
         truth = {
             "gained_true": _among(after.found, objects.after[gained]),
             "gained_false": _among(after.false, objects.after[gained]),
+            "gained_inconsistent_true": _among(after.found, objects.after[invented]),
+            "gained_inconsistent_false": _among(after.false, objects.after[invented]),
             "lost_true": _among(before.found, objects.before[lost]),
             "lost_false": _among(before.false, objects.before[lost]),
         }

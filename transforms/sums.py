@@ -35,7 +35,8 @@ class Changes:
     """Objects at the operating point: in both arms, only in `after`, only in `before`.
 
     Of the gained, as many pass the re-blur check, fail it, or leave it undecided. Where there is
-    truth, so many of the gained and of the lost are true, and so many false. `score_shift` is over
+    truth, so many of the gained, of those that fail the check, and of the lost are true, and so many
+    false. `score_shift` is over
     the kept: the score in `after` minus that in `before`.
     """
 
@@ -47,6 +48,8 @@ class Changes:
     gained_undecided: int = 0
     gained_true: int = 0
     gained_false: int = 0
+    gained_inconsistent_true: int = 0
+    gained_inconsistent_false: int = 0
     lost_true: int = 0
     lost_false: int = 0
     score_shift: Mean = Mean()  # noqa: RUF009 - frozen, so safe to share
