@@ -35,9 +35,8 @@ class Changes:
     """Objects at the operating point: in both arms, only in `after`, only in `before`.
 
     Of the gained, as many pass the re-blur check, fail it, or leave it undecided. Where there is
-    truth, so many of the gained, of those that fail the check, and of the lost are true, and so many
-    false. `score_shift` is over
-    the kept: the score in `after` minus that in `before`.
+    truth, so many of the gained, of those that fail the check, and of the lost are true, and so
+    many false. `score_shift` is over the kept: the score in `after` minus that in `before`.
     """
 
     kept: int = 0
