@@ -169,8 +169,8 @@ def _describe_gain(place: Place) -> str:
     ap = f"ap{round(100 * place.config.measure.iou)}"
     rows = [
         f"What `after` changed, in points (95 % interval), {_clusters(place)}; `least` is the "
-        "least gain of recall that would show. Gained objects are true (T) or false (F); `invented` are "
-        "those that the re-blur check calls inconsistent.\n",
+        "least gain of recall that would show. Gained objects are true (T) or false (F); "
+        "`invented` are those that the re-blur check calls inconsistent.\n",
         "| severity | recall | least | over unsharp | recall at precision 0.8 | over unsharp | "
         "precision | AP50 | gained T / F | invented T / F | lost T / F |",
         f"|---|{'---|' * 10}",
