@@ -159,6 +159,7 @@ def merge_bins(found: Counts, false: Counts) -> tuple[Floats, Floats]:
     """
     occupied = found.any(axis=0) | false.any(axis=0)
     found, false = found[:, occupied], false[:, occupied]
-    starts = np.append(True, found[:, 1:].any(axis=0) & false[:, :-1].any(axis=0))
-    first = np.flatnonzero(starts[: found.shape[1]])
+    true, wrong = found.any(axis=0), false.any(axis=0)
+    alike = (true[1:] == true[:-1]) & (wrong[1:] == wrong[:-1]) & (true != wrong)[1:]
+    first = np.flatnonzero(np.append(True, ~alike)[: len(true)])
     return tuple(np.add.reduceat(each, first, axis=1).astype(float) for each in (found, false))

@@ -1,9 +1,9 @@
 """Counts of detections against the truth: sums that add up in any order, and ratios at the end.
 
 A detection is judged under several criteria at once: the intersection over union from which it
-counts as found, or the greatest distance of its centre. Scores are counted in `SCORE_BINS` equal
-bins of [0, 1], so that any number of detections needs constant memory; the counts at the operating
-point are exact, not binned.
+counts as found, or the greatest distance of its centre. Scores are counted in `SCORE_BINS` bins of
+[0, 1], so that any number of detections needs constant memory; the counts at the operating point
+are exact, not binned.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,22 @@ from numpy.typing import NDArray
 
 from transforms.functional.binned_curves import average_precision, recall_at_precision
 
-SCORE_BINS = 1000
+_FINE = 10
+_PER_DECADE = 60
+
+
+def score_edges() -> NDArray[np.float64]:
+    """Return the edges of the score bins, from 0 to 1: float64 (SCORE_BINS + 1,).
+
+    Thousandths from 0.01 to 0.99. Beyond, where the scores of a detector that is too sure of itself
+    crowd, 60 steps a decade of the distance to 0 and to 1, down to the resolution of float32, 1e-7.
+    """
+    middle = np.arange(_FINE, 1000 - _FINE + 1) / 1000
+    ends = middle[0] * 10.0 ** (-np.arange(1, 5 * _PER_DECADE + 1) / _PER_DECADE)
+    return np.concatenate([[0], ends[::-1], middle, 1 - ends, [1]])
+
+
+SCORE_BINS = len(score_edges()) - 1
 
 Counts = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -34,10 +49,13 @@ class SparseCounts:
     def __add__(self, other: "SparseCounts") -> "SparseCounts":
         if not len(other.index) or not len(self.index):
             return self if len(self.index) else other
-        index, place = np.unique(np.concatenate([self.index, other.index]), return_inverse=True)
-        count = np.zeros(len(index), np.int64)
-        np.add.at(count, place, np.concatenate([self.count, other.count]))
-        return SparseCounts(index, count)
+        both = np.concatenate([self.index, other.index])
+        # Stable: linear in time, since both are ascending.
+        order = np.argsort(both, kind="stable")
+        index = both[order]
+        first = np.flatnonzero(np.append(True, index[1:] > index[:-1]))
+        count = np.concatenate([self.count, other.count])[order]
+        return SparseCounts(index[first], np.add.reduceat(count, first))
 
     def between(self, start: int, stop: int) -> "SparseCounts":
         """Return the cells from `start` to before `stop`, numbered from 0."""
@@ -96,22 +114,28 @@ class DetectionCounts:
     def average_precision(self) -> float:
         """Return the average precision by COCO's 101-point rule; nan without labels."""
         found, false = self.scores()
-        return float(average_precision(found[None], false[None], self.labels[:1])[0])
+        return float(average_precision(found[None], false[None], self._judged)[0])
 
     def recall_at_precision(self, precision: float) -> float:
         """Return the highest recall at any threshold with at least that precision, or 0."""
         found, false = self.scores()
-        return float(recall_at_precision(found[None], false[None], self.labels[:1], precision)[0])
+        return float(recall_at_precision(found[None], false[None], self._judged, precision)[0])
+
+    @property
+    def _judged(self) -> Counts:
+        return self.labels[:1] if len(self.labels) else np.zeros(1, np.int64)
 
 
 def bin_scores(scores: NDArray[np.float32]) -> Counts:
     """Return the bin of each score in [0, 1]: int64 of the same shape."""
-    return np.clip((scores.astype(np.float64) * SCORE_BINS).astype(np.int64), 0, SCORE_BINS - 1)
+    place = np.searchsorted(score_edges(), scores.astype(np.float64), side="right") - 1
+    return np.clip(place, 0, SCORE_BINS - 1)
 
 
 def bin_centres() -> NDArray[np.float64]:
     """Return the score in the middle of each bin: float64 (SCORE_BINS,)."""
-    return (np.arange(SCORE_BINS) + 0.5) / SCORE_BINS
+    edges = score_edges()
+    return (edges[:-1] + edges[1:]) / 2
 
 
 def count_detections(
@@ -180,14 +204,17 @@ class CountStack:
 
         The third are the middles of these bins, ascending: float64 (b,).
         """
-        pairs = [part.scores(criterion) for part in self.parts]
-        found, false = (np.array(side, np.float64) for side in zip(*pairs, strict=True))
-        occupied = np.flatnonzero((found + false).any(axis=0))
-        return (
-            self.weights @ found[:, occupied],
-            self.weights @ false[:, occupied],
-            bin_centres()[occupied],
+        first = 2 * criterion * SCORE_BINS
+        cells = [part.bins.between(first, first + 2 * SCORE_BINS) for part in self.parts]
+        cluster = np.repeat(np.arange(len(cells)), [len(each.index) for each in cells])
+        index = np.concatenate([_none(), *(each.index for each in cells)])
+        is_found, score = np.divmod(index, SCORE_BINS)
+        occupied = np.unique(score)
+        counts = np.zeros((2, len(cells), len(occupied)))
+        counts[is_found, cluster, np.searchsorted(occupied, score)] = np.concatenate(
+            [_none(), *(each.count for each in cells)]
         )
+        return self.weights @ counts[1], self.weights @ counts[0], bin_centres()[occupied]
 
 
 def _ratio(part: Counts, whole: Counts) -> float:
