@@ -3,9 +3,8 @@
 All arms and metrics share the weights of a replicate, so differences are paired.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial, reduce
 from operator import add
 
@@ -22,9 +21,9 @@ from transforms.functional.binned_curves import (
 )
 from transforms.functional.bootstrap import poisson_weights
 from transforms.functional.gain import CountStack, DetectionCounts
-from transforms.functional.quality import RANGE, Mean
+from transforms.functional.quality import RANGE, Mean, Quality
 from transforms.measure import COCO_IOUS, Ruler
-from transforms.records import Arm, Truth
+from transforms.records import ARMS, Arm, Truth
 from transforms.sums import ArmSums, TileSums
 
 MATCHED_PRECISION = 0.8
@@ -86,8 +85,13 @@ class Weighted:
 
     @cached_property
     def total(self) -> TileSums:
-        """Return the sum over all clusters."""
-        return reduce(add, self.sums, TileSums())
+        """Return the sum over all clusters of what belongs to no arm."""
+        return reduce(add, (replace(sums, arms={}) for sums in self.sums), TileSums())
+
+    @property
+    def arms(self) -> list[Arm]:
+        """Return the arms that ran in any cluster, in the order of `ARMS`."""
+        return [arm for arm in ARMS if any(arm in sums.arms for sums in self.sums)]
 
     def count(self, of: Callable[[TileSums], int]) -> Number:
         """Return a plain count; behind it stand all tiles, also those that add nothing."""
@@ -152,8 +156,8 @@ def _describe_pixels(weighted: Weighted, arm: Arm) -> Numbers:
         return numbers
     with np.errstate(divide="ignore"):  # equal pictures: infinite
         decibels = 10 * np.log10(RANGE**2 / error.values)
-    exact = weighted.total.arms[arm].quality.psnr
-    decibels[0] = exact if not math.isnan(exact) else decibels[0]
+    qualities = (_arm(sums, arm).quality for sums in weighted.sums)
+    decibels[0] = reduce(add, qualities, Quality()).psnr
     numbers["psnr"] = Number(decibels, error.n, error.clusters)
     numbers["ssim"] = weighted.mean(lambda sums: _arm(sums, arm).quality.ssim)
     return numbers

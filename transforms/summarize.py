@@ -24,7 +24,7 @@ from transforms.numbers import (
     describe_changes,
     metric_prefix,
 )
-from transforms.records import ARMS, CONTROLS, Arm, SummaryRow, TileRow
+from transforms.records import CONTROLS, Arm, SummaryRow, TileRow
 from transforms.strata import ALL, AUDITED, CONTROLLED, Stratifier, Stratum, strata_of
 from transforms.sums import TileSums
 
@@ -154,8 +154,7 @@ def summarize(
     ruler = reporter.stratifier.ruler
     numbers = {
         arm: describe_arm(weighted, arm, truth=truth, ruler=ruler, curves=curves)
-        for arm in ARMS
-        if arm in total.arms
+        for arm in weighted.arms
     }
     for arm, known in numbers.items():
         for metric, number in known.items():
