@@ -34,8 +34,8 @@ def results_table(rows: Sequence[SummaryRow]) -> Table:
     if truth == "none":
         return _changes_table(numbers)
     prefix = metric_prefix(truth)
-    metrics = sorted({m for _, m in numbers if m.startswith(f"{prefix}ap")})
-    ap = metrics[0] if metrics else f"{prefix}ap50"
+    metrics = {m for _, m in numbers if m.removeprefix(f"{prefix}ap").isdigit()}
+    ap = next(iter(metrics), f"{prefix}ap50")
     columns = (f"{prefix}recall", f"{prefix}precision", ap, "psnr", "ssim")
     table = Table(title="Detection and quality by arm", title_justify="left")
     table.add_column("arm")
