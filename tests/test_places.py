@@ -12,6 +12,7 @@ from made_rows import NAMES, make_detections, make_tile_row
 from scenes import DATA
 
 from configs.schema import ReadConfig
+from transforms.clusters import Clusters
 from transforms.records import TileRow
 from transforms.rows import detection_rows, tile_rows
 from transforms.scenes import open_scene
@@ -41,7 +42,9 @@ def label_chip(image: dict, annotations: list[dict]) -> TileRow:
 def read_places(rows: list[TileRow], output: Path) -> tuple[geopandas.GeoDataFrame, ...]:
     to_detections = partial(detection_rows, names=NAMES, min_score=0.5)
     to = Destination(output, "0123456789ab")
-    [tiles] = write_table(rows, TILES, partial(tile_rows, threshold=0.5), to)
+    clusters = Clusters("scene", core=512, block=1, planned=CHIPS)
+    to_tiles = partial(tile_rows, threshold=0.5, clusters=clusters)
+    [tiles] = write_table(rows, TILES, to_tiles, to)
     [detections] = write_table(rows, DETECTIONS, to_detections, to)
     return tuple(geopandas.read_parquet(output / part.path) for part in (tiles, detections))
 

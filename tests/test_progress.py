@@ -8,13 +8,13 @@ from rich.console import Console
 
 from pipeline.progress import Tally, _Tick, read_tally, run_with_progress
 from transforms.functional.windows import Rectangle
-from transforms.records import Changes, Rejected, TileRow, Window
+from transforms.records import Rejected, TileRow, Window
 
 
 def settled(count):
     core = Rectangle(0, 0, 10, 20)
     window = Window(make_scene(), core, core, None)
-    return [TileRow(window, "empty", "none", 0, (), Changes()) for _ in range(count)]
+    return [TileRow.empty(window, "none") for _ in range(count)]
 
 
 def test_two_workers_add_up(tmp_path):
