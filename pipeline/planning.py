@@ -19,6 +19,7 @@ from transforms.arms import partial_arms, planned_arms
 from transforms.clusters import Clusters
 from transforms.deblur import load_deblurrer
 from transforms.detect import load_detector
+from transforms.functional.bootstrap import LEAST_CLUSTERS
 from transforms.georeference import check_crs
 from transforms.ground import open_ground
 from transforms.measure import Ruler
@@ -167,12 +168,26 @@ def _facts(plan: Plan) -> list[tuple[str, str]]:
         ("measured", f"{plan.core_pixels / 1e6:.1f} MPix"),
         ("read", f"{plan.read_pixels / 1e6:.1f} MPix, {tax:.2f} x for the halo"),
         ("arms", ", ".join(planned_arms(config))),
+        ("clusters", _describe_clusters(plan.clusters)),
         ("deblurrer", f"{plan.deblurrer.name} {plan.deblurrer.sha256[:12]}"),
         ("detector", f"{plan.detector.name} {plan.detector.sha256[:12]}: {', '.join(plan.names)}"),
         ("labels", f"{config.input.labels or 'none'}{stray}"),
         ("networks", "time unknown" if seconds is None else f"about {seconds:.0f} s"),
         ("output", str(config.output)),
     ]
+
+
+def _describe_clusters(clusters: Clusters) -> str:
+    side = f"{clusters.block} x {clusters.block} cores"
+    kinds = {
+        "scene": "scenes",
+        "block": f"blocks of {side}",
+        "place": f"blocks of ground of {side}",
+    }
+    short = (
+        "" if clusters.planned >= LEAST_CLUSTERS else f": fewer than {LEAST_CLUSTERS}, no intervals"
+    )
+    return f"{clusters.planned} {kinds[clusters.by]}{short}"
 
 
 def _find_weights(config: DeblurConfig | DetectConfig) -> Weights:
