@@ -122,11 +122,7 @@ def sum_cells(row: TileRow, dimensions: Sequence[str], ruler: Ruler) -> dict[str
     code = partial(_encode, dimensions=dimensions, ruler=ruler, metres=row.metres)
     labels = _no_codes(row) if row.labels is None else code(row.labels.corners, row.labels.classes)
     of_objects = _encode_objects(row, code)
-    seen = [
-        code(arm.sightings.detections.corners, arm.sightings.detections.classes) for arm in row.arms
-    ]
-    cells = np.unique(np.concatenate([labels[row.owned], of_objects, *seen]))
-    cells = cells[cells >= 0]
+    cells = _occupied_cells(row, labels, of_objects, code)
     counts = _count(row, cells, labels, ruler, code)
     return {
         _cell_name(cell, dimensions, ruler): TileSums(
@@ -210,6 +206,19 @@ def _count_labels(row: TileRow, cells: Codes, labels: Codes, ruler: Ruler) -> Co
     by_distance = 0 if row.metres is None else 1
     criteria = [1] * len(ruler.ious) + [by_distance] * len(ruler.distances)
     return np.outer(number, criteria).astype(np.int64)
+
+
+def _occupied_cells(row: TileRow, labels: Codes, of_objects: Codes, code: partial) -> Codes:
+    """Return the cells that something claimed by the core counts in, ascending."""
+    parts = [labels[row.owned], of_objects[claims_of(row)]]
+    for arm in row.arms:
+        seen = arm.sightings
+        claimed = seen.detections.select(seen.claimed)
+        parts.append(code(claimed.corners, claimed.classes))
+        # A label just outside the core may be found by a detection inside it.
+        parts.append(labels[seen.taken[seen.found & seen.claimed]])
+    cells = np.unique(np.concatenate(parts))
+    return cells[cells >= 0]
 
 
 def _no_codes(row: TileRow) -> Codes:
