@@ -8,7 +8,7 @@ from functools import partial
 from pipeline.planning import Plan
 from pipeline.reports import Reports
 from transforms.arms import make_arms
-from transforms.deblur import Network, deblur_tiles, load_deblurrer
+from transforms.deblur import DeblurPolicy, Network, deblur_tiles, load_deblurrer
 from transforms.detect import FindObjects, detect_tiles, load_detector
 from transforms.ground import open_ground
 from transforms.histogram_rows import sum_histograms
@@ -41,10 +41,12 @@ def detect_windows(
     config = plan.config
     ground = open_ground(config.input, plan.names)
     make = partial(make_arms, config=config.arms, sensor=config.read.blur)
+    policy = DeblurPolicy(config.deblur.skip, config.measure.stability)
     with closing(SceneReader(config.read)) as reader:
         for window in windows:
             read = [read_tile(window, reader, ground, config.read)]
-            yield from detect_tiles(deblur_tiles(read, networks.deblur, make), networks.find)
+            deblurred = deblur_tiles(read, networks.deblur, make, policy)
+            yield from detect_tiles(deblurred, networks.find)
 
 
 def measure_windows(

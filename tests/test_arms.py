@@ -77,8 +77,8 @@ def test_only_the_wanted_controls_are_made(controls):
 
 def test_a_run_says_beforehand_which_arms_it_will_have():
     assert plan() == ("before", "null", "unsharp", "after")
-    assert plan(lengths=[7]) == ARMS
-    assert plan(severities=[1, 5]) == ARMS
+    unskipped = tuple(arm for arm in ARMS if arm != "unskipped")
+    assert plan(lengths=[7]) == plan(severities=[1, 5]) == unskipped
     assert "oracle" not in plan({"oracle": {"method": "none"}}, lengths=[7])
     for tile in (make_tile(), make_tile(Blur(9, 0))):
         lengths = [] if tile.window.blur is None else [9]

@@ -16,15 +16,31 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_rows import DEGREES, NAMES, TURNED, make_detections, make_scene, make_tile_row
+from made_rows import (
+    DEGREES,
+    NAMES,
+    TURNED,
+    make_detections,
+    make_scene,
+    make_tile_row,
+    make_truth,
+)
+from test_rows import make_summary_row, rows_of
 
 from transforms import parquet
 from transforms.parquet import encode, list_parts, read_rows, write_part
-from transforms.records import SummaryRow
-from transforms.rows import detection_rows, summary_rows, tile_rows
-from transforms.tables import DETECTIONS, REJECTED, SUMMARY, TILES
+from transforms.rows import detection_rows, summary_rows
+from transforms.tables import (
+    DETECTIONS,
+    HISTOGRAMS,
+    LEDGER,
+    REJECTED,
+    SCHEMA_VERSION,
+    SUMMARY,
+    TILES,
+)
 
-TABLES = (TILES, DETECTIONS, SUMMARY, REJECTED)
+TABLES = (TILES, DETECTIONS, LEDGER, HISTOGRAMS, SUMMARY, REJECTED)
 CAR = (100.0, 600.0, 130.0, 612.0)
 WRITTEN = {"name": "part-epsg32632-00000.parquet", "crs": "EPSG:32632", "run_id": "0123456789ab"}
 
@@ -50,7 +66,7 @@ def test_every_column_is_explained_in_the_file(tmp_path, table):
     assert schema.names == [column.name for column in table.columns]
     assert all(field.metadata[b"description"] for field in schema)
     assert all(b"unit" in field.metadata for field in schema)
-    assert schema.metadata[b"schema_version"] == b"2"
+    assert schema.metadata[b"schema_version"] == SCHEMA_VERSION.encode()
     assert schema.metadata[b"table"] == table.name.encode()
     assert schema.metadata[b"run_id"] == b"0123456789ab"
 
@@ -72,7 +88,7 @@ def test_a_row_that_does_not_fit_names_table_and_column(change, reason):
 
 
 def test_a_null_inside_an_arm_is_found():
-    [row] = tile_rows(make_tile_row(), threshold=0.25).rows
+    [row] = rows_of(make_tile_row()).rows
     del row["arms"][1]["detections"]
     with pytest.raises(ValueError, match="column arms: the columns must be"):
         encode([row], TILES)
@@ -185,13 +201,14 @@ def test_duckdb_finds_what_lies_in_a_rectangle(tmp_path):
 
 
 def test_duckdb_unnests_the_arms_of_a_tile(tmp_path):
-    rows = tile_rows(make_tile_row(truth="reference"), threshold=0.25).rows
+    found, truth = make_detections(CAR), make_truth(CAR)
+    rows = rows_of(make_tile_row(None, found, truth="reference", labels=truth)).rows
     write_part([encode(rows, TILES)], TILES, output=tmp_path, **WRITTEN)
     query = (
         "select arm.arm, arm.found, arm.squared_error "
         f"from (select unnest(arms) as arm from '{tmp_path}/tiles/*.parquet')"
     )
-    assert duckdb.sql(query).fetchall() == [("before", 4, 100), ("after", 4, 100)]
+    assert duckdb.sql(query).fetchall() == [("before", 1, 100), ("after", 1, 100)]
 
 
 @pytest.mark.skipif(
@@ -204,9 +221,7 @@ def test_gdal_reads_places_and_crs(tmp_path):
 
 
 def test_infinity_stays_and_rows_come_back(tmp_path):
-    rows = summary_rows(
-        SummaryRow("all", "reference", "after", "psnr", np.inf, None, None, 5, None)
-    )
+    rows = summary_rows(make_summary_row(value=np.inf))
     write_part([encode(rows.rows, SUMMARY)], SUMMARY, output=tmp_path, **WRITTEN)
     [row] = read_rows(tmp_path, SUMMARY, ["value", "low"])
     assert row == {"value": np.inf, "low": None}

@@ -16,23 +16,57 @@ from made_rows import (
     SOUTH_UP,
     TURNED,
     UTM,
+    join_detections,
     make_detections,
     make_scene,
     make_tile_row,
+    make_truth,
 )
 
+from transforms.clusters import Clusters
 from transforms.functional.boxes import Detections
-from transforms.records import Blur, Rejected, SummaryRow
-from transforms.rows import detection_rows, rejected_rows, summary_rows, tile_rows
-from transforms.tables import DETECTIONS, REJECTED, SUMMARY, TILES
+from transforms.records import Blur, Rejected, SummaryRow, TileRow
+from transforms.rows import (
+    OF_OBJECTS,
+    detection_rows,
+    ledger_rows,
+    rejected_rows,
+    summary_rows,
+    tile_rows,
+)
+from transforms.tables import DETECTIONS, HISTOGRAMS, LEDGER, REJECTED, SUMMARY, TILES
 
 CAR = (100.0, 600.0, 130.0, 612.0)
+VAN, BUS = (200.0, 600.0, 232.0, 614.0), (300.0, 600.0, 370.0, 616.0)
 NO_PLACE = {"geometry": None, "bbox": None}
+BLOCKS = Clusters("block", 512, 1, 1)
+
+
+def rows_of(row: TileRow, crs="scene", threshold=0.25):
+    return tile_rows(row, threshold=threshold, clusters=BLOCKS, crs=crs)
 
 
 def tile_of(*args, crs="scene", **settings):
-    [row] = tile_rows(make_tile_row(*args, **settings), threshold=0.25, crs=crs).rows
+    [row] = rows_of(make_tile_row(*args, **settings), crs).rows
     return row
+
+
+def make_summary_row(**changes) -> SummaryRow:
+    """Return a PSNR of `after` of which nothing else is known, but for the changes."""
+    nothing = dict.fromkeys(("value", "low", "high", "minimum_detectable", "p", "p_holm"))
+    known = {"stratum": "all", "truth": "labels", "arm": "after", "metric": "psnr", "n": 7}
+    return SummaryRow(**(known | {"clusters": 1, "status": "ok"} | nothing | changes))
+
+
+def ledger_of(row: TileRow):
+    return {line["change"]: line for line in ledger_rows(row, names=NAMES).rows}
+
+
+def changed_row(**settings) -> TileRow:
+    """CAR is kept (.5 to .75), VAN gained, BUS lost."""
+    before = join_detections(make_detections(CAR, score=0.5), make_detections(BUS, score=0.5))
+    after = join_detections(make_detections(VAN, score=0.5), make_detections(CAR, score=0.75))
+    return make_tile_row(arms={"before": before, "after": after}, **settings)
 
 
 def detections_of(scene, *boxes, crs="scene", score=0.9, min_score=0.25):
@@ -42,7 +76,9 @@ def detections_of(scene, *boxes, crs="scene", score=0.9, min_score=0.25):
 
 def test_a_tile_row_has_exactly_the_columns_of_its_table():
     assert list(tile_of()) == [column.name for column in TILES.columns]
-    assert list(detections_of(make_scene(), CAR)[0]) == [c.name for c in DETECTIONS.columns]
+    assert set(detections_of(make_scene(), CAR)[0]) == {c.name for c in DETECTIONS.columns}
+    for line in ledger_rows(changed_row(), names=NAMES).rows:
+        assert set(line) == {column.name for column in LEDGER.columns}
 
 
 @pytest.mark.parametrize(
@@ -68,17 +104,98 @@ def test_a_tile_names_its_window_and_blur():
     assert tile_of(blur=Blur(11, 45, severity=3))["severity"] == 3
 
 
-def test_a_tile_sums_the_counts_of_its_classes():
-    arm = tile_of(truth="labels")["arms"][0]
-    assert (arm["labels"], arm["found"], arm["false"]) == (6, 4, 2)
+def test_a_tile_counts_what_it_owns_at_the_operating_point():
+    labels = make_truth(CAR, VAN, BUS, kinds=(0, 0, 1), ignored=(1,))
+    found = join_detections(
+        make_detections(CAR, VAN), make_detections(BUS), make_detections(BUS, kind=1, score=0.2)
+    )
+    row = make_tile_row(detections=found, truth="labels", labels=labels)
+    arm = rows_of(row).rows[0]["arms"][0]
+    # The car is found, the van ignored, a bus taken for a car false, the weak bus not there yet.
+    assert (arm["labels"], arm["found"], arm["false"], arm["detections"]) == (2, 1, 1, 3)
     assert arm["squared_error"] is None
 
 
+def test_a_tile_counts_the_labels_that_it_owns():
+    row = make_tile_row(truth="labels", labels=make_truth(CAR, VAN))
+    row = dataclasses.replace(row, owned=np.array([True, False]))
+    assert rows_of(row).rows[0]["arms"][0]["labels"] == 1
+
+
 def test_a_tile_counts_detections_from_the_operating_point():
-    both = make_tile_row(None, make_detections(CAR, CAR, score=0.3))
+    both = make_tile_row(None, make_detections(CAR, VAN, score=0.3))
     for threshold, count in ((0.25, 2), (0.3, 2), (0.31, 0)):
-        [row] = tile_rows(both, threshold=threshold).rows
+        [row] = rows_of(both, threshold=threshold).rows
         assert [arm["detections"] for arm in row["arms"]] == [count, count]
+
+
+def test_a_tile_counts_what_was_kept_gained_and_lost():
+    [row] = rows_of(changed_row()).rows
+    assert (row["kept"], row["gained"], row["lost"]) == (1, 1, 1)
+    before, after = row["arms"]
+    assert (before["detections"], after["detections"]) == (2, 2)
+
+
+def test_what_the_core_does_not_claim_is_in_no_table():
+    row = changed_row()
+    arms = tuple(
+        dataclasses.replace(
+            arm,
+            sightings=dataclasses.replace(arm.sightings, claimed=np.zeros(2, bool)),
+        )
+        for arm in row.arms
+    )
+    row = dataclasses.replace(row, arms=arms)
+    [tile] = rows_of(row).rows
+    assert (tile["kept"], tile["gained"], tile["lost"]) == (0, 0, 0)
+    assert [arm["detections"] for arm in tile["arms"]] == [0, 0]
+    assert ledger_rows(row, names=NAMES).rows == []
+    assert detection_rows(row, names=NAMES, min_score=0).rows == []
+
+
+def test_the_ledger_tells_what_became_of_every_object():
+    lines = ledger_of(changed_row())
+    scores = {name: (line["score_before"], line["score_after"]) for name, line in lines.items()}
+    assert scores == {"kept": (0.5, 0.75), "gained": (None, 0.5), "lost": (0.5, None)}
+    boxes = {name: (line["x0"], line["x1"]) for name, line in lines.items()}
+    assert boxes == {"kept": (100, 130), "gained": (200, 232), "lost": (300, 370)}
+
+
+def test_only_gained_objects_carry_the_reblur_check():
+    lines = ledger_of(changed_row())
+    reblur = ("reblur", "reblur_evidence", "reblur_residual")
+    assert [lines["gained"][name] for name in reblur] == ["consistent", 1, 0.5]
+    for change in ("kept", "lost"):
+        assert [lines[change][name] for name in reblur] == [None, None, None]
+
+
+def test_the_ledger_tells_how_both_boxes_met_the_truth():
+    labels = make_truth(CAR, VAN, BUS, kinds=(0, 0, 0), ignored=(1,))
+    labels = dataclasses.replace(labels, numbers=np.array([70, 80, 90]))
+    lines = ledger_of(changed_row(truth="labels", labels=labels))
+    met = ("outcome_before", "label_before", "outcome_after", "label_after")
+    assert [lines["kept"][name] for name in met] == ["found", 70, "found", 70]
+    assert [lines["gained"][name] for name in met] == [None, None, "ignored", 80]
+    assert [lines["lost"][name] for name in met] == ["found", 90, None, None]
+
+
+def test_a_detection_says_what_it_met_and_which_label():
+    found = join_detections(make_detections(CAR, BUS), make_detections(VAN))
+    labels = dataclasses.replace(make_truth(VAN, CAR, ignored=(0,)), numbers=np.array([7, 9]))
+    rows = detection_rows(
+        make_tile_row(detections=found, truth="labels", labels=labels), names=NAMES, min_score=0
+    ).rows
+    met = {(row["x0"], row["outcome"], row["label"]) for row in rows}
+    assert met == {(100, "found", 9), (200, "ignored", 7), (300, "false", None)}
+
+
+def test_without_truth_no_outcome_is_told():
+    [row, _] = detections_of(make_scene(), CAR)
+    assert (row["outcome"], row["label"]) == (None, None)
+    for line in ledger_of(changed_row()).values():
+        assert {line[f"{name}_{arm}"] for name in ("outcome", "label") for arm in OF_OBJECTS} == {
+            None
+        }
 
 
 def test_what_is_not_known_is_null_and_never_zero():
@@ -90,10 +207,13 @@ def test_what_is_not_known_is_null_and_never_zero():
 
 
 def test_an_empty_tile_is_a_row_without_arms():
-    empty = dataclasses.replace(make_tile_row(), status="empty", valid_pixels=0, arms=())
-    [row] = tile_rows(empty, threshold=0.25).rows
+    empty = TileRow.empty(make_tile_row().window, "labels")
+    [row] = rows_of(empty).rows
     assert (row["status"], row["arms"]) == ("empty", [])
+    estimated = ("estimated_length", "estimated_angle", "estimated_confidence")
+    assert [row[name] for name in estimated] == [None, None, None]
     assert detection_rows(empty, names=NAMES, min_score=0.25).rows == []
+    assert ledger_rows(empty, names=NAMES).rows == []
 
 
 def test_a_detection_lies_where_its_pixels_are():
@@ -142,11 +262,11 @@ def test_without_a_crs_boxes_stay_in_pixels():
     before, _ = detections_of(scene, CAR, crs="EPSG:4326")
     assert shapely.from_wkb(before["geometry"]).bounds == CAR
     assert (before["width_m"], before["height_m"]) == (None, None)
-    assert tile_rows(make_tile_row(scene), threshold=0.25, crs="EPSG:4326").crs is None
+    assert rows_of(make_tile_row(scene), "EPSG:4326").crs is None
 
 
 def test_geometries_can_be_put_into_one_crs():
-    rows = tile_rows(make_tile_row(make_scene()), threshold=0.25, crs="EPSG:4326")
+    rows = rows_of(make_tile_row(make_scene()), "EPSG:4326")
     [tile] = rows.rows
     place = shapely.from_wkb(tile["geometry"])
     assert rows.crs == "EPSG:4326"
@@ -164,18 +284,26 @@ def test_a_box_outside_the_projection_has_no_place_and_no_metres():
 
 
 def test_a_run_without_truth_speaks_of_neither_recall_nor_gain():
-    rows = [tile_of(), *detections_of(make_scene(), CAR)]
-    said = f"{rows} {TILES} {DETECTIONS} {SUMMARY} {REJECTED}"
-    assert re.findall(r"recall|gain(?!ed)", said) == []
+    rows = [tile_of(), *detections_of(make_scene(), CAR), *ledger_of(changed_row()).values()]
+    said = f"{rows} {TILES} {DETECTIONS} {LEDGER} {SUMMARY} {REJECTED} {HISTOGRAMS}"
+    words = set(re.split("[^a-z]+", said.lower()))
+    assert {"kept", "gained", "lost"} <= words
+    assert not words & {"recall", "precision", "gain"}
 
 
 @pytest.mark.parametrize(
     ("value", "written"), [(math.nan, None), (None, None), (math.inf, math.inf), (0.5, 0.5)]
 )
 def test_a_summary_keeps_infinity_and_makes_undefined_null(value, written):
-    row = SummaryRow("all", "labels", "after", "psnr", value, None, value, 7, None)
+    row = make_summary_row(value=value, high=value, p=value, minimum_detectable=value)
     [summary] = summary_rows(row).rows
+    assert list(summary) == [column.name for column in SUMMARY.columns]
     assert (summary["value"], summary["high"], summary["low"]) == (written, written, None)
+    assert (summary["p"], summary["minimum_detectable"], summary["p_holm"]) == (
+        written,
+        written,
+        None,
+    )
 
 
 @given(st.text(), st.text(min_size=1))

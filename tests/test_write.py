@@ -20,10 +20,11 @@ from made_rows import (
     make_tile_rows,
 )
 
+from transforms.clusters import Clusters
 from transforms.parquet import list_parts, read_rows
 from transforms.records import Rejected
-from transforms.rows import detection_rows, rejected_rows, summary_rows, tile_rows
-from transforms.tables import DETECTIONS, REJECTED, SUMMARY, TILES
+from transforms.rows import detection_rows, ledger_rows, rejected_rows, summary_rows, tile_rows
+from transforms.tables import DETECTIONS, LEDGER, REJECTED, SUMMARY, TILES
 from transforms.write import (
     Destination,
     WriteTable,
@@ -33,8 +34,9 @@ from transforms.write import (
     write_table,
 )
 
-to_tiles = partial(tile_rows, threshold=0.25)
+to_tiles = partial(tile_rows, threshold=0.25, clusters=Clusters("block", 512, 1, 1))
 to_detections = partial(detection_rows, names=NAMES, min_score=0.25)
+to_ledger = partial(ledger_rows, names=NAMES)
 LAMBERT = pyproj.CRS("EPSG:2154").to_wkt().replace("RGF93 v1 / Lambert-93", "our Lambert")
 
 
@@ -50,14 +52,15 @@ def files_of(output: Path) -> dict[str, bytes]:
 
 def test_the_engine_and_the_plain_loop_write_the_same_bytes(tmp_path):
     rows = make_tile_rows(make_scene(), 20)
-    for table, to_rows in ((TILES, to_tiles), (DETECTIONS, to_detections)):
+    written = ((TILES, to_tiles), (DETECTIONS, to_detections), (LEDGER, to_ledger))
+    for table, to_rows in written:
         write_table(rows[::-1], table, to_rows, to(tmp_path / "loop", 3))
         with beam.Pipeline(runner="FnApiRunner") as pipeline:
             records = pipeline | beam.Create(rows)
             _ = records | WriteTable(table, to_rows, to(tmp_path / "beam", 3))
     loop = files_of(tmp_path / "loop")
     assert loop == files_of(tmp_path / "beam")
-    assert len(loop) == 6
+    assert len(loop) == 9
 
 
 def test_the_engine_publishes_an_empty_table_and_drops_the_stale(tmp_path):
@@ -68,7 +71,9 @@ def test_the_engine_publishes_an_empty_table_and_drops_the_stale(tmp_path):
     assert list(files_of(tmp_path)) == ["detections/part-pixels-00000.parquet"]
 
 
-@pytest.mark.parametrize("table", [TILES, DETECTIONS, SUMMARY, REJECTED], ids=lambda t: t.name)
+@pytest.mark.parametrize(
+    "table", [TILES, DETECTIONS, LEDGER, SUMMARY, REJECTED], ids=lambda t: t.name
+)
 def test_an_empty_table_is_one_part_that_readers_find(tmp_path, table):
     [part] = write_table([], table, to_tiles, to(tmp_path))
     assert part.rows == 0
