@@ -105,6 +105,42 @@ def test_changed_labels_are_another_run(tmp_path, name):
     assert run_identity(config, SCENES, WEIGHTS) != before
 
 
+@pytest.mark.parametrize("role", ["labels", "area", "ignore"])
+@pytest.mark.parametrize("changed", ["town.shp", "town.dbf", "town.prj"])
+def test_every_file_of_a_shapefile_is_part_of_the_run(tmp_path, role, changed):
+    for name in ("town.shp", "town.shx", "town.dbf", "town.prj"):
+        (tmp_path / name).write_text("one")
+    config = CONFIG.model_copy(update={"input": InputConfig(**{role: tmp_path / "town.shp"})})
+    before = run_identity(config, SCENES, WEIGHTS)
+    (tmp_path / "city.dbf").write_text("another town")
+    assert run_identity(config, SCENES, WEIGHTS) == before
+    (tmp_path / changed).write_text("another")
+    assert run_identity(config, SCENES, WEIGHTS) != before
+
+
+@pytest.mark.parametrize("role", ["area", "ignore"])
+def test_changed_areas_are_another_run(tmp_path, role):
+    path = tmp_path / "area.geojson"
+    path.write_text("one")
+    config = CONFIG.model_copy(update={"input": InputConfig(**{role: path})})
+    before = run_identity(config, SCENES, WEIGHTS)
+    path.write_text("another")
+    assert run_identity(config, SCENES, WEIGHTS) != before
+
+
+def test_the_same_polygons_as_area_and_as_ignore_are_two_runs(tmp_path):
+    (tmp_path / "a.geojson").write_text("one")
+    known = {
+        run_identity(
+            CONFIG.model_copy(update={"input": InputConfig(**{role: tmp_path / "a.geojson"})}),
+            SCENES,
+            WEIGHTS,
+        )
+        for role in ("labels", "area", "ignore")
+    }
+    assert len(known) == 3
+
+
 def test_a_stamp_knows_a_file_without_reading_it(tmp_path):
     path = tmp_path / "a.tif"
     path.write_bytes(b"1234")
