@@ -81,7 +81,19 @@ def apply_claims(row: Settled, claims: Claims) -> Settled:
     mine = claims.get(row.window.key, ()) if isinstance(row, TileRow) else ()
     if not isinstance(row, TileRow) or not mine:
         return row
-    return replace(row, arms=tuple(_change(arm, mine) for arm in row.arms))
+    arms = tuple(_change(arm, mine) for arm in row.arms)
+    return replace(row, arms=arms, owned=_owned(row, mine))
+
+
+def _owned(row: TileRow, claims: Sequence[Claim]) -> np.ndarray:
+    """Return which labels the core owns: those found on the sharp picture go with their boxes."""
+    if row.truth != "reference":
+        return row.owned
+    owned, taken = row.owned.copy(), row.arm("reference").sightings.taken[0]
+    for claim in claims:
+        if claim.arm == "reference" and taken[claim.index] >= 0:
+            owned[taken[claim.index]] = claim.claimed
+    return owned
 
 
 def _change(arm: ArmRow, claims: Sequence[Claim]) -> ArmRow:
