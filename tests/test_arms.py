@@ -1,5 +1,6 @@
 """The arms beside `after`: which exist, and what they hold."""
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -8,7 +9,7 @@ from made_rows import make_scene
 from scenes import textured
 
 from configs.schema import ArmsConfig, BlurConfig, RunConfig
-from transforms.arms import keep, make_arms, planned_arms
+from transforms.arms import keep, make_arms, partial_arms, planned_arms
 from transforms.functional.blur import blur_tile
 from transforms.functional.windows import Rectangle
 from transforms.records import ARMS, CONTROLS, Arm, Blur, Tile, Window
@@ -25,14 +26,17 @@ def make_tile(blur: Blur | None = None) -> Tile:
     return Tile(window, before, sharp, valid, None, valid)
 
 
+def run_config(arms: dict | None = None, skip: dict | None = None, **blur) -> RunConfig:
+    sections = {"arms": arms or {}, "read": {"blur": blur}, "deblur": {"skip": skip or {}}}
+    return RunConfig.model_validate(sections, strict=False)
+
+
 def arms_of(tile: Tile, **settings) -> dict[Arm, np.ndarray]:
     return make_arms(tile, config=ArmsConfig.model_validate(settings), sensor=BlurConfig())
 
 
-def plan(arms: dict | None = None, **blur) -> tuple[Arm, ...]:
-    return planned_arms(
-        RunConfig.model_validate({"arms": arms or {}, "read": {"blur": blur}}, strict=False)
-    )
+def plan(arms: dict | None = None, skip: dict | None = None, **blur) -> tuple[Arm, ...]:
+    return planned_arms(run_config(arms, skip, **blur))
 
 
 def test_the_order_of_the_arms_holds_every_arm():
@@ -84,3 +88,29 @@ def test_a_run_says_beforehand_which_arms_it_will_have():
         lengths = [] if tile.window.blur is None else [9]
         made = {"before", "after", *arms_of(tile)} | ({"reference"} if lengths else set())
         assert made == set(plan(lengths=lengths))
+
+
+def test_the_audit_of_the_skip_rule_has_an_arm_of_its_own():
+    assert "unskipped" in plan(skip={"below": 4})
+    assert "unskipped" not in plan(skip={"below": 4, "audit": 0})
+    assert partial_arms(run_config(skip={"below": 4})) == {"unskipped"}
+    assert partial_arms(run_config()) == frozenset()
+
+
+def test_controls_and_oracle_run_together_on_a_share_of_the_tiles():
+    tile = make_tile(Blur(9, 0))
+    tiles = [
+        replace(tile, window=replace(tile.window, scene=make_scene(f"{n}.tif"))) for n in range(40)
+    ]
+    small = ArmsConfig.model_validate({"control_rate": 0.3, "oracle": {"method": "wiener"}})
+    made = [make_arms(each, config=small, sensor=BlurConfig()) for each in tiles]
+    assert {tuple(arms) for arms in made} == {(), ("null", "unsharp", "oracle")}
+    assert 4 <= sum(map(bool, made)) <= 20
+    again = [make_arms(each, config=small, sensor=BlurConfig()) for each in tiles[::-1]]
+    assert [bool(arms) for arms in again[::-1]] == [bool(arms) for arms in made]
+
+
+def test_arms_of_a_share_of_the_tiles_are_compared_on_these_alone():
+    config = run_config({"control_rate": 0.5}, lengths=[7])
+    assert partial_arms(config) == {"null", "unsharp", "oracle"}
+    assert partial_arms(run_config({"control_rate": 0.5, "controls": []})) == frozenset()
