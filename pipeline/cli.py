@@ -1,4 +1,4 @@
-"""The command `aerial-deblur`: demo, run, plan, replay, train, compare, models, probe."""
+"""The command `aerial-deblur`: demo, run, plan, replay, calibrate, train, and more."""
 
 import argparse
 import logging
@@ -68,6 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("key", help="the window's key, as in the tables tiles and rejected")
     replay.set_defaults(command=_replay)
 
+    calibrate = commands.add_parser(
+        "calibrate", help="choose the score threshold on a sharp labelled set"
+    )
+    _add_calibrate(calibrate)
+
     train = commands.add_parser("train", help="train a deblurrer or a detector")
     train.add_argument("config", help="a YAML file or the name of a shipped one")
     _add_set_option(train)
@@ -98,7 +103,30 @@ def _add_probe(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_probe)
 
 
+def _add_calibrate(parser: argparse.ArgumentParser) -> None:
+    _add_scene_options(parser)
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument(
+        "--precision", type=float, metavar="P", help="the lowest threshold with this precision"
+    )
+    target.add_argument(
+        "--false-per-km2",
+        type=float,
+        metavar="N",
+        help="the lowest threshold with at most N false detections per square kilometre",
+    )
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="a YAML file to write the threshold into"
+    )
+    parser.set_defaults(command=_calibrate, output=None)
+
+
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    _add_scene_options(parser)
+    parser.add_argument("--output", metavar="DIR", help="the folder to write, instead of output")
+
+
+def _add_scene_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="a YAML file, or the name of a shipped one such as demo")
     parser.add_argument(
         "--input", nargs="+", metavar="GLOB", help="scenes to read, instead of input.scenes"
@@ -106,7 +134,6 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--labels", metavar="PATH", help="GeoJSON or GeoParquet file, or folder of YOLO txt"
     )
-    parser.add_argument("--output", metavar="DIR", help="the folder to write, instead of output")
     _add_set_option(parser)
 
 
@@ -172,6 +199,20 @@ def _replay(options: argparse.Namespace, beam_flags: list[str]) -> int:
     if beam_flags:
         raise ValueError(f"replay takes no Beam flags, got {' '.join(beam_flags)}")
     return replay(options.output, options.key)
+
+
+def _calibrate(options: argparse.Namespace, beam_flags: list[str]) -> int:
+    from pipeline.calibrate import calibrate
+    from transforms.functional.operating_point import Target
+
+    if beam_flags:
+        raise ValueError(f"calibrate takes no Beam flags, got {' '.join(beam_flags)}")
+    target = (
+        Target("false_per_km2", options.false_per_km2)
+        if options.precision is None
+        else Target("precision", options.precision)
+    )
+    return calibrate(_load(options), target, write=options.write)
 
 
 def _train(options: argparse.Namespace, beam_flags: list[str]) -> int:

@@ -129,8 +129,8 @@ def plan_run(config: RunConfig, *, local: bool = True) -> Plan:
     if config.report.crs != "scene":
         check_crs(config.report.crs)
     scenes, rejected = plan_scenes(config)
-    deblurrer = _find_weights(config.deblur)
-    detector = _find_weights(config.detect)
+    deblurrer = find_weights(config.deblur)
+    detector = find_weights(config.detect)
     names = _load_networks(config, local=local)
     stray = open_ground(config.input, names).check(scenes)
     return Plan(config, tuple(scenes), tuple(rejected), names, stray, deblurrer, detector)
@@ -190,7 +190,8 @@ def _describe_clusters(clusters: Clusters) -> str:
     return f"{clusters.planned} {kinds[clusters.by]}{short}"
 
 
-def _find_weights(config: DeblurConfig | DetectConfig) -> Weights:
+def find_weights(config: DeblurConfig | DetectConfig) -> Weights:
+    """Find and digest the weights of a network; raises ValueError if a shipped file was changed."""
     path = resolve_weights(config.weights)
     digest = sha256(path) if path.is_file() else _folder_digest(path)
     if config.weights not in shipped_weights():

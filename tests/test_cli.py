@@ -23,7 +23,9 @@ def config(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("command", ["run", "plan", "replay", "train", "models", "demo"])
+@pytest.mark.parametrize(
+    "command", ["run", "plan", "replay", "calibrate", "train", "models", "demo"]
+)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])
@@ -160,6 +162,14 @@ def test_replay_of_an_unknown_window_is_an_error(config, tmp_path, capsys):
     assert main(["replay", str(tmp_path / "out"), "scene.tif:9,9"]) == 2
     assert "plans no window 'scene.tif:9,9'" in capsys.readouterr().err
     assert main(["replay", str(tmp_path / "out"), "scene.tif:0,0"]) == 0
+
+
+@pytest.mark.parametrize("target", [[], ["--precision", "0.8", "--false-per-km2", "50"]])
+def test_calibrating_needs_exactly_one_target(config, target, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["calibrate", str(config), *target])
+    assert stopped.value.code == 2
+    assert "--false-per-km2" in capsys.readouterr().err
 
 
 def test_training_needs_a_kind(tmp_path):
