@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from transforms.numbers import AT_PRECISION, metric_prefix
+from transforms.numbers import AT_PRECISION, MATCHED_PRECISION, metric_prefix
 from transforms.records import ARMS, CONTROLS, SummaryRow, Truth
 from transforms.strata import ALL, CONTROLLED
 
@@ -55,14 +55,26 @@ def verdict(rows: Sequence[SummaryRow]) -> str:
     if not numbers:
         return "Nothing was measured: no tile had valid pixels."
     if truth == "none":
-        kept, gained, lost = (
-            _value(numbers, "after", f"objects_{change}") for change in ("kept", "gained", "lost")
-        )
         return (
-            f"Deblurring kept {kept:.0f} objects, added {gained:.0f} and removed {lost:.0f}; "
-            "without labels or a sharp reference nobody can say which of them are true."
+            f"{_describe_objects(numbers)} Without labels or a sharp reference nobody can say "
+            "which of them are true."
         )
-    return _verdict_with_truth(f"{metric_prefix(truth)}recall", numbers)
+    judged = _verdict_with_truth(f"{metric_prefix(truth)}recall", numbers)
+    return f"{judged} {_describe_objects(numbers)}".strip()
+
+
+def _describe_objects(numbers: Numbers) -> str:
+    """Say how many objects were kept, added and removed, and how many of the added are doubted."""
+    kept, gained, lost, doubted, false = (
+        _value(numbers, "after", f"objects_{change}")
+        for change in ("kept", "gained", "lost", "gained_inconsistent", "gained_false")
+    )
+    if kept is None or gained is None or lost is None:
+        return ""
+    doubts = [] if false is None else [f"{false:.0f} false"]
+    doubts += [] if doubted is None else [f"{doubted:.0f} that fail the re-blur check"]
+    added = f"added {gained:.0f}" + (f" ({', '.join(doubts)})" if doubts else "")
+    return f"Deblurring kept {kept:.0f} objects, {added} and removed {lost:.0f}."
 
 
 def _verdict_with_truth(recall: str, numbers: Numbers) -> str:
@@ -99,7 +111,7 @@ def _compare_controls(recall: str, numbers: Numbers) -> str:
         return f"it beats every control ({shown})"
     if any(numbers["after", f"{recall}_over_{arm}"].low is None for arm in ran):
         return f"too few independent tiles for an interval, so no gain counts ({shown})"
-    others = " and ".join(arm for arm in ran if arm not in beaten)
+    others = " and ".join(_unbeaten(arm, recall, numbers) for arm in ran if arm not in beaten)
     return f"it does not beat {others}, so no gain counts ({shown})"
 
 
@@ -112,6 +124,12 @@ def beats(numbers: Numbers, arm: str, control: str, recall: str) -> bool:
     metrics = (f"{recall}_over_{control}", f"{recall}{AT_PRECISION}_over_{control}")
     rows = [numbers.get((arm, metric)) for metric in metrics]
     return all(row is not None and row.low is not None and row.low > 0 for row in rows)
+
+
+def _unbeaten(control: str, recall: str, numbers: Numbers) -> str:
+    """Return a control's name, and that it holds out at matched precision alone if it does."""
+    low = numbers["after", f"{recall}_over_{control}"].low
+    return f"{control} at precision {MATCHED_PRECISION:g}" if low and low > 0 else control
 
 
 def _over(control: str, recall: str, numbers: Numbers) -> str:

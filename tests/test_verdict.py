@@ -82,7 +82,8 @@ def test_an_interval_that_reaches_zero_beats_nothing():
 
 def test_a_lower_bar_alone_beats_no_control():
     said = verdict(recalls(matched={"after": 0.4}, **FIVE))
-    assert "it does not beat null and unsharp, so no gain counts" in said
+    both = "null at precision 0.8 and unsharp at precision 0.8"
+    assert f"it does not beat {both}, so no gain counts" in said
 
 
 def test_a_higher_bar_alone_beats_no_control():
@@ -146,6 +147,17 @@ def test_without_truth_nothing_is_claimed():
     assert "recall" not in said
     assert "gain" not in said.replace("again", "")
     assert "7" in text(rows)
+
+
+def test_added_objects_are_told_with_what_speaks_against_them():
+    counts = {"kept": 7, "gained": 5, "lost": 1, "gained_inconsistent": 2}
+    unknown = [row("after", f"objects_{k}", v, truth="none") for k, v in counts.items()]
+    assert "added 5 (2 that fail the re-blur check) and removed 1" in verdict(unknown)
+    known = [row("after", f"objects_{k}", v) for k, v in (counts | {"gained_false": 3}).items()]
+    said = verdict([*recalls(**FIVE), *known])
+    assert said.endswith(
+        "Deblurring kept 7 objects, added 5 (3 false, 2 that fail the re-blur check) and removed 1."
+    )
 
 
 def test_without_labels_recall_is_undefined():
