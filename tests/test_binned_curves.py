@@ -35,7 +35,9 @@ def draw_counts(seed, rows=4, bins=30):
 @given(SEEDS, st.integers(0, 80), PRECISIONS)
 def test_scores_in_distinct_bins_give_the_exact_numbers(seed, k, precision):
     rng = np.random.default_rng(seed)
-    scores = bin_centres()[rng.permutation(SCORE_BINS)[:k]]
+    # Next to 1 some bins hold no float32.
+    places = np.unique(bin_scores(bin_centres().astype(np.float32)))
+    scores = bin_centres()[rng.permutation(places)[:k]]
     true = rng.random(k) < rng.random()
     labels = int(true.sum() + rng.integers(1, 9))
     found, false = binned(scores, true)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RECALL_POINTS = np.linspace(0, 1, 101)
+_ROWS = 64
 
 Numbers = NDArray[np.float64]
 Places = NDArray[np.intp]
@@ -28,16 +29,11 @@ def average_precision(found: Weights, false: Weights, labels: Weights) -> Number
     The mean over recall 0, .01 ... 1 of the best precision at that recall or beyond (Lin et al.
     2014, as pycocotools accumulates it).
     """
-    true, wrong = _from_the_top(found), _from_the_top(false)
-    best = np.maximum.accumulate(_precision(true, wrong)[:, ::-1], axis=1)[:, ::-1]
-    beyond = np.concatenate([best, np.zeros((len(best), 1))], axis=1)
-    needed = _needed(labels)
-    place = _first_reaching(true, needed)
-    points = np.take_along_axis(beyond, place, axis=1)
-    # Within a bin precision rises or falls throughout: it is best where the recall is just reached,
-    # or at the end of the bin, or later.
-    points = np.maximum(points, _precision_within(true, wrong, needed, place))
-    return np.where(labels > 0, points.mean(axis=1), np.nan)
+    # Few rows at a time: what is computed on stays in the cache, almost twice as fast.
+    starts = range(0, len(labels), _ROWS)
+    chunks = [slice(start, start + _ROWS) for start in starts]
+    parts = [_average_precision(found[rows], false[rows], labels[rows]) for rows in chunks]
+    return np.concatenate([np.zeros(0), *parts])
 
 
 def recall_at_precision(
@@ -81,6 +77,19 @@ def ratio(part: Weights, whole: Weights) -> Numbers:
     """Return part / whole, nan where the whole is 0."""
     size = np.broadcast_shapes(np.shape(part), np.shape(whole))
     return np.divide(part, whole, out=np.full(size, np.nan), where=np.asarray(whole) != 0)
+
+
+def _average_precision(found: Weights, false: Weights, labels: Weights) -> Numbers:
+    true, wrong = _from_the_top(found), _from_the_top(false)
+    best = np.maximum.accumulate(_precision(true, wrong)[:, ::-1], axis=1)[:, ::-1]
+    beyond = np.concatenate([best, np.zeros((len(best), 1))], axis=1)
+    needed = _needed(labels)
+    place = _first_reaching(true, needed)
+    points = np.take_along_axis(beyond, place, axis=1)
+    # Within a bin precision rises or falls throughout: it is best where the recall is just reached,
+    # or at the end of the bin, or later.
+    points = np.maximum(points, _precision_within(true, wrong, needed, place))
+    return np.where(labels > 0, points.mean(axis=1), np.nan)
 
 
 def _by_tenth(weights: Weights, scores: Numbers) -> Numbers:
