@@ -219,9 +219,21 @@ def _count(place: Place, stratum: str, change: str, truth: str) -> str:
 
 def _cells(place: Place, severity: int, arm: str) -> str:
     ap = f"ap{round(100 * place.config.measure.iou)}"
-    counts = [place.value(severity, arm, metric) for metric in ("recall", "precision", ap, MATCHED)]
+    counts = [
+        _with_interval(place.numbers[f"severity={severity}", arm, metric])
+        for metric in ("recall", "precision", ap, MATCHED)
+    ]
     psnr, ssim = place.value(severity, arm, "psnr"), place.value(severity, arm, "ssim")
-    return " | ".join([*(f"{count:.3f}" for count in counts), f"{psnr:.2f}", f"{ssim:.4f}"])
+    return " | ".join([*counts, f"{psnr:.2f}", f"{ssim:.4f}"])
+
+
+def _with_interval(row: SummaryRow) -> str:
+    """Return a share with its 95 % interval in thousandths."""
+    if row.value is None:
+        return "-"
+    if row.low is None or row.high is None:
+        return f"{row.value:.3f}"
+    return f"{row.value:.3f} ({row.low:.3f}-{row.high:.3f})"
 
 
 def _describe_promises(places: list[Place]) -> str:
@@ -268,20 +280,23 @@ def _weights(place: Place) -> str:
 
 
 HEAD = """\
-# Results on real pictures, along the severity ladder
+# Results along the severity ladder, with intervals and controls
 
-Made by `python benchmarks/real_pictures.py` (configs `real_munich`, and `real_minsk` at severities
-2 and 4, for its frames are large). The pictures are sharp; every one is blurred by us with straight
-motion of 4, 7, 11, 15 and 21 px (severity 1 to 5) along four angles (0, 45, 90, 135 degrees), with
-sensor noise, in linear light, and then deblurred. Neither network was trained on these places. For
-the detector they chose nothing. For the deblurrer they are not blind: short
-trials that chose its learning rate, norm layers and blur mix were scored on some of these pictures.
-The score threshold, the unsharp mask and the oracle were fixed before, on other places. Arms and
-metrics are defined in [metrics.md](metrics.md); `oracle` is told the blur kernel.
+Made by `python benchmarks/real_pictures.py` (configs `real_munich`, `rendered`, and `real_minsk` at
+severities 2 and 4, for its frames are large). The pictures are sharp; every one is blurred by us with
+straight motion of 4, 7, 11, 15 and 21 px (severity 1 to 5) along four angles (0, 45, 90, 135
+degrees), with sensor noise, in linear light, and then deblurred. Neither network was trained on these
+places. For the detector the real ones chose nothing, and other rendered scenes were among its
+training pictures. For the deblurrer the real ones are not blind: short trials that chose its learning
+rate, norm layers and blur mix were scored on some of these pictures; it never saw a rendered one. The
+score threshold, the unsharp mask and the oracle were fixed before, on other places. Arms, metrics and
+intervals are defined in [metrics.md](metrics.md); `oracle` is told the blur kernel.
 
-Two cautions. The frames of a place show the same street seconds apart, so a place counts once,
-however many its pictures: no interval is given, and another place can differ from it by more than
-these tables suggest. And the blur is synthetic: real blur varies over the picture.
+How far the intervals reach. The frames of Munich show the same street from the same spot seconds
+apart, so a block of ground of 192 x 192 px is one cluster in all its frames and under all blurs: the
+interval says what other blocks of such a street would give, not what other places would. The rendered
+scenes are independent of one another, but they are not real. And the blur is synthetic: real blur
+varies over the picture.
 """
 
 PROMISES = """\
@@ -290,9 +305,9 @@ recall that blur took returned at matched precision, every control beaten, and s
 come back with 38 dB or more to themselves.
 
 PSNR gain and recall are means over the severities that were run. Lost recall returned is
-(arm - before) / (sharp - before) of recall at precision 0.8. An arm beats a control where both its
-recall at the operating point and its recall at precision 0.8 are higher: over all severities
-together, and in brackets at how many of them.
+(arm - before) / (sharp - before) of recall at precision 0.8. `after` beats a control where the 95 %
+intervals of both differences, of recall at the operating point and of recall at precision 0.8, lie
+above zero: over all severities together, and in brackets at how many of them.
 """
 
 

@@ -13,7 +13,14 @@ from configs.schema import IntervalConfig
 from transforms.functional.bootstrap import poisson_weights
 from transforms.functional.gain import DetectionCounts, count_detections
 from transforms.functional.quality import Mean, Quality
-from transforms.numbers import Number, Weighted, describe_arm, describe_changes, metric_prefix
+from transforms.numbers import (
+    Number,
+    Weighted,
+    describe_arm,
+    describe_arms,
+    describe_changes,
+    metric_prefix,
+)
 from transforms.sums import ArmSums, Changes, TileSums
 
 RULER = make_ruler(distances=(1.0,))
@@ -48,6 +55,22 @@ def weigh(clusters, replicates=200):
 def describe(clusters, *, truth="labels", curves=False, arm="after", replicates=200):
     weighted = weigh(clusters, replicates)
     return describe_arm(weighted, arm, truth=truth, ruler=RULER, curves=curves)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_arms_with_equal_sums_share_what_each_would_have_alone(seed):
+    clusters = [
+        cluster(area=sums.area, null=sums.arms["before"], **sums.arms)
+        for sums in draw_clusters(seed)
+    ]
+    weighted = weigh(clusters, 100)
+    shared = describe_arms(weighted, truth="labels", ruler=RULER, curves=True)
+    assert shared["null"] is shared["before"]
+    for arm, numbers in shared.items():
+        alone = describe(clusters, curves=True, arm=arm, replicates=100)
+        assert numbers.keys() == alone.keys()
+        for name, number in numbers.items():
+            np.testing.assert_array_equal(number.values, alone[name].values)
 
 
 def draw_clusters(seed, count=6):

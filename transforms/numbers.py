@@ -109,6 +109,25 @@ class Weighted:
         return Number(values, int(counts.sum()), int((counts > 0).sum()))
 
 
+def describe_arms(
+    weighted: Weighted, *, truth: Truth, ruler: Ruler, curves: bool
+) -> dict[Arm, Numbers]:
+    """Return the numbers of every arm; arms with equal sums, as `before` and `null`, share them."""
+    known: dict[Arm, Numbers] = {}
+    for arm in weighted.arms:
+        twin = next((other for other in known if _are_equal(weighted, arm, other)), None)
+        known[arm] = (
+            known[twin]
+            if twin is not None
+            else describe_arm(weighted, arm, truth=truth, ruler=ruler, curves=curves)
+        )
+    return known
+
+
+def _are_equal(weighted: Weighted, arm: Arm, other: Arm) -> bool:
+    return all(_arm(sums, arm).equals(_arm(sums, other)) for sums in weighted.sums)
+
+
 def describe_arm(
     weighted: Weighted, arm: Arm, *, truth: Truth, ruler: Ruler, curves: bool
 ) -> Numbers:
@@ -171,25 +190,31 @@ def _describe_detection(
     total = _stack(parts, classes, weighted)
     if not total.labels.size:
         return {}
+    average = _mean_precision(stacks, 0)
     found, false, _ = total.scores()
     matched = recall_at_precision(found, false, total.labels[:, 0], MATCHED_PRECISION)
     numbers = {
         "recall": _of_labels(total, ratio(total.found[:, 0], total.labels[:, 0])),
         "precision": _of_detections(total, _precision(total)),
-        f"ap{round(100 * ruler.ious[0])}": _of_labels(total, _mean_precision(stacks, 0)),
+        f"ap{round(100 * ruler.ious[0])}": _of_labels(total, average),
         f"recall{AT_PRECISION}": _of_labels(total, matched),
     }
     area = np.array([float(sums.area) for sums in weighted.sums])
     if area.any():
         every = (weighted.weights * area).sum(axis=1)
         numbers["false_per_km2"] = _of_detections(total, ratio(total.false[:, 0], every))
-    return numbers | (_describe_curves(total, stacks, ruler) if curves else {})
+    return numbers | (_describe_curves(total, stacks, average, ruler) if curves else {})
 
 
-def _describe_curves(total: CountStack, stacks: Sequence[CountStack], ruler: Ruler) -> Numbers:
-    """Return AP50:95, recall by overlap and by distance of the centres, and the calibration."""
+def _describe_curves(
+    total: CountStack, stacks: Sequence[CountStack], average: Values, ruler: Ruler
+) -> Numbers:
+    """Return AP50:95, recall by overlap and by distance of the centres, and the calibration.
+
+    `average` is the average precision under the operating criterion, which is known already.
+    """
     coco = [place for place, iou in enumerate(ruler.ious) if iou in COCO_IOUS]
-    averages = [_mean_precision(stacks, place) for place in coco]
+    averages = [_mean_precision(stacks, place) if place else average for place in coco]
     numbers = {"ap50_95": _of_labels(total, np.mean(averages, axis=0))}
     for place in sorted(range(len(ruler.ious)), key=lambda place: ruler.ious[place]):
         recall = ratio(total.found[:, place], total.labels[:, place])

@@ -20,7 +20,7 @@ from transforms.numbers import (
     Numbers,
     Part,
     Weighted,
-    describe_arm,
+    describe_arms,
     describe_changes,
     metric_prefix,
 )
@@ -152,10 +152,7 @@ def summarize(
         yield row("after", metric, number)
     curves = _has_curves(name)
     ruler = reporter.stratifier.ruler
-    numbers = {
-        arm: describe_arm(weighted, arm, truth=truth, ruler=ruler, curves=curves)
-        for arm in weighted.arms
-    }
+    numbers = describe_arms(weighted, truth=truth, ruler=ruler, curves=curves)
     for arm, known in numbers.items():
         for metric, number in known.items():
             yield row(arm, metric, number)

@@ -29,6 +29,13 @@ class ArmSums:
             add_by_key(self.counts, other.counts),
         )
 
+    def equals(self, other: "ArmSums") -> bool:
+        """Say whether both hold the same sums."""
+        plain = (self.quality, self.sharpness, self.stability, self.counts.keys())
+        if plain != (other.quality, other.sharpness, other.stability, other.counts.keys()):
+            return False
+        return all(count.equals(other.counts[name]) for name, count in self.counts.items())
+
 
 @dataclass(frozen=True)
 class Changes:

@@ -94,6 +94,14 @@ class DetectionCounts:
             self.bins + other.bins,
         )
 
+    def equals(self, other: "DetectionCounts") -> bool:
+        """Say whether both hold the same counts."""
+        ours, theirs = (
+            (each.labels, each.found, each.false, each.bins.index, each.bins.count)
+            for each in (self, other)
+        )
+        return all(map(np.array_equal, ours, theirs))
+
     def scores(self, criterion: int = 0) -> tuple[Counts, Counts]:
         """Return found and false by score bin, from 0 to 1: two int64 (SCORE_BINS,)."""
         first = 2 * criterion * SCORE_BINS
