@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 
 from configs.edit import set_number
 from configs.load import load_yaml, override, validate
@@ -41,6 +42,8 @@ def calibrate(config: RunConfig, target: Target, *, write: Path | None = None) -
         return ExitCode.TOO_MANY_REJECTS
     threshold, numbers = choose(sharp, rows, target)
     Console().print(describe(numbers, target, sharp))
+    if numbers["precision"].n == numbers["score_threshold"].n:
+        console.print("every detection is kept: with a lower detect.score_floor there may be more")
     comment = provenance(target, sharp)
     if write is None:
         print(f"# {comment}\n{SECTION}: {{{KEY}: {threshold}}}")
@@ -70,7 +73,8 @@ def choose(
 def describe(numbers: Mapping[str, Estimate], target: Target, sharp: SharpSet) -> Table:
     """Return the numbers of a calibration, for people."""
     title = f"Lowest score threshold with {_describe_target(target)}, {sharp.detector.name}"
-    table = Table(title=title, title_justify="left")
+    # As Text: rich would take a word in square brackets of a name for markup and drop it.
+    table = Table(title=Text(title), title_justify="left")
     for column in ("number", "value", "95 % interval", "n", "clusters"):
         table.add_column(column, justify="left" if column == "number" else "right")
     shown = {"average_precision": f"ap{round(100 * sharp.config.measure.iou)}"}

@@ -144,6 +144,12 @@ def test_a_synthetic_blur_and_the_threshold_of_the_config_have_no_say(config_fil
     assert "read.blur is left out" in said.err
 
 
+def test_a_target_that_all_detections_attain_asks_for_a_lower_floor(config_file, capsys):
+    floor = ["--set", "detect.score_floor=0.25"]
+    assert main(["calibrate", str(config_file), "--precision", "0.5", *floor]) == 0
+    assert "with a lower detect.score_floor" in capsys.readouterr().err
+
+
 def test_the_order_of_windows_is_of_no_matter(config_file):
     sharp, rows = search_all(load(config_file))
     backwards = reconcile(list(search(sharp, sharp.windows[::-1])), sharp.ruler.border)
