@@ -64,6 +64,7 @@ def run_main_job(config: RunConfig) -> Path:
     return config.output
 
 
+@pytest.mark.slow
 def test_the_threshold_is_the_lowest_in_the_main_jobs_table(config_file):
     config = load(config_file, "detect.score_threshold=0.01")
     sharp, rows = search_all(config)
@@ -82,6 +83,7 @@ def test_the_threshold_is_the_lowest_in_the_main_jobs_table(config_file):
     assert threshold <= min(reached)
 
 
+@pytest.mark.slow
 def test_the_main_job_measures_at_the_threshold_what_was_promised(config_file):
     assert (
         main(["calibrate", str(config_file), "--precision", "0.9", "--write", str(config_file)])
