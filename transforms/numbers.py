@@ -265,8 +265,14 @@ def _precision(total: CountStack) -> Values:
 
 
 def _of_labels(total: CountStack, values: Values, criterion: int = 0) -> Number:
+    """Return a share of the labels, at most 1 in every replicate.
+
+    A detection counts where it lies and its label where that lies: a replicate that draws the one
+    cluster more often than the other could find more than there is.
+    """
     clusters = sum(bool(part.labels[criterion]) for part in total.parts)
-    return Number(values, int(total.labels[0, criterion]), clusters)
+    shares = np.minimum(values, 1.0)
+    return Number(shares, int(total.labels[0, criterion]), clusters)
 
 
 def _of_detections(total: CountStack, values: Values) -> Number:
