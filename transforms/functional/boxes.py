@@ -10,15 +10,32 @@ Int = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
-class Detections:
-    """Objects found in one image, in its pixels; all four arrays have the same length k.
+class Quadrilaterals:
+    """Boxes by their corners, float32 (k, 4, 2): (x, y) of the four, in order around the box."""
+
+    corners: Float
+
+    @property
+    def xyxy(self) -> Float:
+        """Horizontal boxes around the corners: float32 (k, 4), x0 y0 x1 y1."""
+        return np.concatenate([self.corners.min(axis=1), self.corners.max(axis=1)], axis=1)
+
+    @property
+    def centres(self) -> Float:
+        """Centre of each box: float32 (k, 2), x y."""
+        centres: Float = self.corners.mean(axis=1, dtype=np.float32)
+        return centres
+
+
+@dataclass(frozen=True, eq=False)
+class Detections(Quadrilaterals):
+    """Objects found in one image, in its pixels; all three arrays have the same length k.
 
     `corners` is float32 (k, 4, 2), (x, y) of the four corners in order around the box: of the
     oriented box where the detector gives one, else of the horizontal box. `scores` is float32 (k,)
     in [0, 1]; `classes` is int32 (k,), an index into the detector's names.
     """
 
-    corners: Float
     scores: Float
     classes: Int
 
@@ -32,17 +49,6 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.scores)
-
-    @property
-    def xyxy(self) -> Float:
-        """Horizontal boxes around the corners: float32 (k, 4), x0 y0 x1 y1."""
-        return np.concatenate([self.corners.min(axis=1), self.corners.max(axis=1)], axis=1)
-
-    @property
-    def centres(self) -> Float:
-        """Centre of each box: float32 (k, 2), x y."""
-        centres: Float = self.corners.mean(axis=1, dtype=np.float32)
-        return centres
 
     def select(self, index: NDArray[np.bool_] | NDArray[np.intp]) -> "Detections":
         """Return the detections at a boolean mask or an index array."""
@@ -65,7 +71,7 @@ ANY_CLASS = -1
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
+class Labels(Quadrilaterals):
     """True objects in pixels of some rectangle; all arrays have the same length k.
 
     `corners` is float32 (k, 4, 2) as in `Detections`. `classes` is int32 (k,), indices into the
@@ -74,7 +80,6 @@ class Labels:
     `numbers` is int64 (k,): which label of its file it is, the same in every window that sees it.
     """
 
-    corners: Float
     classes: Int
     ignored: NDArray[np.bool_]
     crowd: NDArray[np.bool_]
@@ -92,17 +97,6 @@ class Labels:
 
     def __len__(self) -> int:
         return len(self.classes)
-
-    @property
-    def xyxy(self) -> Float:
-        """Horizontal boxes around the corners: float32 (k, 4), x0 y0 x1 y1."""
-        return np.concatenate([self.corners.min(axis=1), self.corners.max(axis=1)], axis=1)
-
-    @property
-    def centres(self) -> Float:
-        """Centre of each box: float32 (k, 2), x y."""
-        centres: Float = self.corners.mean(axis=1, dtype=np.float32)
-        return centres
 
     def select(self, index: NDArray[np.bool_] | NDArray[np.intp]) -> "Labels":
         """Return the labels at a boolean mask or an index array."""
