@@ -21,16 +21,10 @@ from made_rows import (
 
 from configs.schema import MeasureConfig
 from transforms.functional.boxes import Detections, xyxy_to_corners
+from transforms.functional.cells import SIZES_PX, box_sizes, size_level
 from transforms.functional.gain import DetectionCounts
 from transforms.records import Blur, TileRow
-from transforms.strata import (
-    SIZES_PX,
-    box_sizes,
-    size_level,
-    strata_of,
-    sum_cells,
-    sum_tile,
-)
+from transforms.strata import strata_of, sum_cells, sum_tile
 from transforms.sums import Changes, TileSums
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -8,7 +8,6 @@ label's, a false one with its own.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from configs.schema import MeasureConfig
 from transforms.clusters import Clusters
 from transforms.functional.blur_estimate import blur_level
-from transforms.functional.boxes import Float
+from transforms.functional.cells import Codes, Crossing
 from transforms.functional.gain import DetectionCounts, count_detections
 from transforms.functional.quality import Mean, Quality
 from transforms.measure import Ruler
@@ -30,12 +29,9 @@ CONTROLLED = "controls=ran"
 AUDITED = "skip=audited"
 """The skipped tiles that were deblurred all the same."""
 
-SIZES_PX = (16, 32, 64, 128)
-SIZES_M = (2, 4, 8, 16)
 _OF_OBJECTS = ("class", "size_px", "size_m")
 
 Stratum = tuple[str, Truth]
-Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -119,13 +115,15 @@ def sum_cells(row: TileRow, dimensions: Sequence[str], ruler: Ruler) -> dict[str
     """
     if "size_m" in dimensions and row.metres is None:
         return {}
-    code = partial(_encode, dimensions=dimensions, ruler=ruler, metres=row.metres)
-    labels = _no_codes(row) if row.labels is None else code(row.labels.corners, row.labels.classes)
-    of_objects = _encode_objects(row, code)
-    cells = _occupied_cells(row, labels, of_objects, code)
-    counts = _count(row, cells, labels, ruler, code)
+    crossing = Crossing(tuple(dimensions), ruler.names, row.metres)
+    labels = _no_codes(row)
+    if row.labels is not None:
+        labels = crossing.encode(row.labels.corners, row.labels.classes)
+    of_objects = _encode_objects(row, crossing)
+    cells = _occupied_cells(row, labels, of_objects, crossing)
+    counts = _count(row, cells, labels, ruler, crossing)
     return {
-        _cell_name(cell, dimensions, ruler): TileSums(
+        crossing.name(cell): TileSums(
             arms={arm.arm: ArmSums(counts=counts[arm.arm][place]) for arm in row.arms},
             changes=_sum_changes(row, of_objects == cell, ruler),
             tiles=1,
@@ -159,12 +157,12 @@ def _tile_part(row: TileRow, crossing: Sequence[str]) -> str | None:
 
 
 def _count(
-    row: TileRow, cells: Codes, labels: Codes, ruler: Ruler, code: partial | None = None
+    row: TileRow, cells: Codes, labels: Codes, ruler: Ruler, crossing: Crossing | None = None
 ) -> dict[Arm, list[dict[str, DetectionCounts]]]:
     """Count the detections of every arm in each cell, by class.
 
-    `labels` (m,) are the cells of the row's labels; `code` gives those of other boxes, and without
-    it all are in cell 0.
+    `labels` (m,) are the cells of the row's labels; `crossing` gives those of other boxes, and
+    without it all are in cell 0.
     """
     if row.labels is None:
         return {arm.arm: [{} for _ in cells] for arm in row.arms}
@@ -175,8 +173,8 @@ def _count(
         seen = arm.sightings
         own = (
             np.zeros(len(seen.detections), np.int64)
-            if code is None
-            else code(seen.detections.corners, seen.detections.classes)
+            if crossing is None
+            else crossing.encode(seen.detections.corners, seen.detections.classes)
         )
         place = np.append(labels, 0)[seen.taken]
         cell = np.searchsorted(cells, np.where(seen.taken >= 0, place, own))
@@ -208,13 +206,13 @@ def _count_labels(row: TileRow, cells: Codes, labels: Codes, ruler: Ruler) -> Co
     return np.outer(number, criteria).astype(np.int64)
 
 
-def _occupied_cells(row: TileRow, labels: Codes, of_objects: Codes, code: partial) -> Codes:
+def _occupied_cells(row: TileRow, labels: Codes, of_objects: Codes, crossing: Crossing) -> Codes:
     """Return the cells that something claimed by the core counts in, ascending."""
     parts = [labels[row.owned], of_objects[claims_of(row)]]
     for arm in row.arms:
         seen = arm.sightings
         claimed = seen.detections.select(seen.claimed)
-        parts.append(code(claimed.corners, claimed.classes))
+        parts.append(crossing.encode(claimed.corners, claimed.classes))
         # A label just outside the core may be found by a detection inside it.
         parts.append(labels[seen.taken[seen.found & seen.claimed]])
     cells = np.unique(np.concatenate(parts))
@@ -225,61 +223,13 @@ def _no_codes(row: TileRow) -> Codes:
     return np.zeros(0 if row.labels is None else len(row.labels), np.int64)
 
 
-def _encode(
-    corners: Float,
-    classes: NDArray[np.int32],
-    *,
-    dimensions: Sequence[str],
-    ruler: Ruler,
-    metres: tuple[float, float] | None,
-) -> Codes:
-    """Return the cell of each box (k, 4, 2) of a class in a crossing; -1 for any class."""
-    codes = np.zeros(len(classes), np.int64)
-    for name in dimensions:
-        if name == "class":
-            value, size = classes.astype(np.int64), len(ruler.names)
-        else:
-            edges, scale = (SIZES_PX, (1.0, 1.0)) if name == "size_px" else (SIZES_M, metres)
-            value = np.searchsorted(edges, box_sizes(corners, scale or (1.0, 1.0)), side="right")
-            size = len(edges) + 1
-        codes = codes * size + value
-    return np.where(classes >= 0, codes, -1)
-
-
-def box_sizes(corners: Float, scale: tuple[float, float]) -> NDArray[np.float64]:
-    """Return the square root of the area of each box (k, 4, 2), a pixel being `scale` (x, y)."""
-    sides = np.diff(corners.astype(np.float64)[:, :3], axis=1) * np.asarray(scale)
-    lengths = np.hypot(sides[..., 0], sides[..., 1])
-    return np.sqrt(lengths.prod(axis=1))
-
-
-def _cell_name(cell: int, dimensions: Sequence[str], ruler: Ruler) -> str:
-    parts = []
-    for name in reversed(dimensions):
-        if name == "class":
-            cell, value = divmod(cell, len(ruler.names))
-            parts.append(f"class={ruler.names[value]}")
-        else:
-            edges = SIZES_PX if name == "size_px" else SIZES_M
-            cell, value = divmod(cell, len(edges) + 1)
-            parts.append(f"{name}={size_level(value, edges)}")
-    return ",".join(reversed(parts))
-
-
-def size_level(level: int, edges: Sequence[int]) -> str:
-    """Return the name of a size class: `<16`, `16-32` ... `>=128`."""
-    if level == 0:
-        return f"<{edges[0]}"
-    return f">={edges[-1]}" if level == len(edges) else f"{edges[level - 1]}-{edges[level]}"
-
-
-def _encode_objects(row: TileRow, code: partial) -> Codes:
+def _encode_objects(row: TileRow, crossing: Crossing) -> Codes:
     """Return the cell of every object, that of its box in `before` or else in `after`."""
     if not len(row.objects):
         return np.zeros(0, np.int64)
     old, new = row.objects.before, row.objects.after
     boxes = [row.arm(arm).sightings.detections for arm in ("before", "after")]
-    codes = [np.append(code(each.corners, each.classes), -1) for each in boxes]
+    codes = [np.append(crossing.encode(each.corners, each.classes), -1) for each in boxes]
     return np.where(old >= 0, codes[0][old], codes[1][new])
 
 
