@@ -1,6 +1,7 @@
 """Settings and fixtures shared by all tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,50 @@ def rendered_scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
     from pipeline.demo import write_demo_scene
 
     return write_demo_scene(tmp_path_factory.mktemp("rendered"), seed=3, size=640)
+
+
+@pytest.fixture(scope="session")
+def one_code_version() -> Iterator[None]:
+    """Let a run stay the same run, though other people commit while tests run."""
+    from pipeline import manifest
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest, "code_version", lambda: "0.1.0")
+        yield
+
+
+@pytest.fixture(scope="session")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory,
+    rendered_scene: tuple[Path, Path],
+    one_code_version: None,
+) -> Path:
+    """A finished run with labels, on a scene blurred by us."""
+    from small_runs import configure
+
+    from pipeline.run import run
+
+    scene, labels = rendered_scene
+    output = tmp_path_factory.mktemp("finished") / "run"
+    blur = {"blur": {"lengths": [9], "angles": [30]}}
+    assert run(configure(output, scene, labels, read=blur, measure={"stability": 0.3})) == 0
+    return output
+
+
+@pytest.fixture(scope="session")
+def unjudged(tmp_path_factory: pytest.TempPathFactory, one_code_version: None) -> Path:
+    """A finished run without truth: half of the tiles have controls, and sharp ones are skipped."""
+    from small_runs import configure, write_half_blurred
+
+    from pipeline.run import run
+
+    folder = tmp_path_factory.mktemp("unjudged")
+    sections = {
+        "read": {"core": 192},
+        "deblur": {"skip": {"below": 8, "audit": 0.5}},
+        "arms": {"control_rate": 0.5},
+        "measure": {"stability": 0.5},
+    }
+    scene = write_half_blurred(folder / "half.tif")
+    assert run(configure(folder / "run", scene, **sections)) == 0
+    return folder / "run"

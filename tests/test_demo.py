@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import rasterio
-from test_detection_gain import configure
+from small_runs import configure
 
 from examples.before_after import main as draw_before_after
 from pipeline.demo import CRS, GSD, write_demo_scene

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 from blob_runs import Blob, find_blobs_unsteadily, plan_blobs, settle
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -103,9 +102,9 @@ def expected_of(blobs: list[Blob], plan: Plan) -> dict:
     return expected
 
 
-CHECKS = ("consistent", "inconsistent", "undecided")
-OF_TILES = ("tiles", "valid_pixels", "sharpness", "false_per_km2") + tuple(
-    f"objects_gained_{check}" for check in CHECKS
+OF_TILES = (
+    *("tiles", "valid_pixels", "sharpness", "false_per_km2"),
+    *(f"objects_gained_{check}" for check in ("consistent", "inconsistent", "undecided")),
 )
 """Numbers that depend on the tiles: counted or averaged over them, divided by an area that each
 tile measures in its middle, or weighed by what is usual in a tile (the re-blur check)."""
