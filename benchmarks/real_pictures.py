@@ -282,16 +282,15 @@ def _weights(place: Place) -> str:
 HEAD = """\
 # Results along the severity ladder, with intervals and controls
 
-Made by `python benchmarks/real_pictures.py` (configs `real_munich`, `rendered`, and `real_minsk`
-at severities 2 and 4, for its frames are large). The pictures are sharp; every one is blurred by
-us with straight motion of 4, 7, 11, 15 and 21 px (severity 1 to 5) along four angles (0, 45, 90,
-135 degrees), with sensor noise, in linear light, and then deblurred. Neither network was trained
-on these places. For the detector the real ones chose nothing, and other rendered scenes were
-among its training pictures. For the deblurrer the real ones are not blind: short trials that
-chose its learning rate, norm layers and blur mix were scored on some of these pictures; it never
-saw a rendered one. The score threshold, the unsharp mask and the oracle were fixed before, on
-other places. Arms, metrics and intervals are defined in [metrics.md](metrics.md); `oracle` is
-told the blur kernel.
+Made by `python benchmarks/real_pictures.py`. The pictures of the places below are sharp; every
+one is blurred by us with straight motion of 4, 7, 11, 15 and 21 px (severity 1 to 5; for the
+large frames of Minsk 2 and 4) along four angles (0, 45, 90, 135 degrees), with sensor noise, in
+linear light, and then deblurred. Neither network was trained on these places. For the detector
+the real ones chose nothing, and other rendered scenes were among its training pictures. For the
+deblurrer the real ones are not blind: short trials that chose its learning rate, norm layers and
+blur mix were scored on some of these pictures; it never saw a rendered one. The score threshold,
+the unsharp mask and the oracle were fixed before, on other places. Arms, metrics and intervals
+are defined in [metrics.md](metrics.md); `oracle` is told the blur kernel.
 
 How far the intervals reach. The frames of Munich show the same street from the same spot seconds
 apart, so a block of ground of 192 x 192 px is one cluster in all its frames and under all blurs:
