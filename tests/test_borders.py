@@ -1,5 +1,7 @@
 """Borders: what several windows see belongs to exactly one of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -71,6 +73,17 @@ def see(places, seed: int) -> list[BorderView]:
         )
         views.append(BorderView(f"w{core.col_off},{core.row_off}", core, arms, bonds))
     return views
+
+
+def object_in(core: Rectangle, *, claimed: bool, **centres) -> BorderView:
+    """Return a view of one object, by the centre of its box in each arm."""
+    arms = {}
+    for arm, centre in centres.items():
+        middle = np.float32([centre])
+        box = np.concatenate([middle - HALF, middle + HALF], axis=1)
+        arms[arm] = SeenBoxes(box, np.int32([0]), np.array([claimed]), np.array([0]))
+    bonds = ((("before", 0), ("after", 0)),) if len(centres) == 2 else ()
+    return BorderView(f"w{core.col_off},{core.row_off}", core, arms, bonds)
 
 
 def claims_of(views, changes=()) -> dict[tuple[int, str], set[str]]:
@@ -195,6 +208,25 @@ def test_of_two_that_see_an_object_and_do_not_claim_it_the_deeper_one_gets_it():
 def test_a_tie_goes_to_the_first_core():
     views = [view_of(core, box_at(128), claimed=[True]) for core in (RIGHT, LEFT)]
     assert settle_borders(views) == [Claim("128,0", "before", 0, False)]
+
+
+@given(PLACES, SEEDS)
+def test_an_arm_that_equals_before_is_settled_the_same(places, seed):
+    views = [
+        replace(view, arms={**view.arms, "null": view.arms["before"]}) for view in see(places, seed)
+    ]
+    owners = claims_of(views, settle_borders(views))
+    for (number, arm), windows in owners.items():
+        if arm == "before":
+            assert owners[number, "null"] == windows
+
+
+def test_who_sees_it_before_goes_first_even_if_another_claims_what_came_after_deeper():
+    left, right = CORES[0], CORES[1]
+    ours = object_in(left, before=(CORE - 1, 40), after=(CORE + 4, 40), claimed=True)
+    theirs = object_in(right, after=(CORE + 4, 40), claimed=True)
+    owners = claims_of([ours, theirs], settle_borders([ours, theirs]))
+    assert owners == {(0, "before"): {ours.key}, (0, "after"): {ours.key}}
 
 
 def test_four_windows_at_a_corner_settle_on_one():

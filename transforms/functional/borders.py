@@ -19,6 +19,9 @@ from transforms.functional.windows import Rectangle
 SAME = 0.5
 """Intersection over union from which boxes of two views are one object."""
 
+LEADING = "before"
+"""The arm whose box says where an object lies."""
+
 Index = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 
@@ -66,9 +69,10 @@ Node = tuple[int, str, int]
 def settle_borders(views: Sequence[BorderView]) -> list[Claim]:
     """Return the claims that must change so that every object of a scene has one owner.
 
-    What only one window sees, and what exactly one claims whole, stays as it is. Else the window in
-    whose core the object lies deepest gets it: among those that claim a part of it or, where none
-    does, among all that see it. The order of the views does not matter.
+    What only one window sees, and what exactly one claims whole, stays as it is. Else it goes to
+    one of the windows that claim a part of it or, where none does, of all that see it: to one that
+    sees it in the `LEADING` arm if any does, and of these to the one in whose core it lies deepest.
+    The order of the views does not matter.
     """
     ordered = sorted(views, key=lambda view: view.core)
     groups = _Groups()
@@ -90,24 +94,31 @@ def _settle(group: list[Node], views: Sequence[BorderView]) -> Iterator[Claim]:
         return
     claimants = {n for n, arm, place in group if views[n].arms[arm].claimed[place]}
     rivals = claimants or seers
-    owner = max(rivals, key=lambda n: (_depth(group, n, views[n]), -n))
+    owner = max(rivals, key=lambda n: (*_standing(group, n, views[n]), -n))
     for number, arm, place in group:
         boxes = views[number].arms[arm]
         if boxes.claimed[place] != (number == owner):
             yield Claim(views[number].key, arm, int(boxes.index[place]), number == owner)
 
 
-def _depth(group: list[Node], number: int, view: BorderView) -> float:
-    """Return how far inside the view's core the object lies: the most of its boxes, in px."""
+def _standing(group: list[Node], number: int, view: BorderView) -> tuple[bool, float]:
+    """Say whether a view sees the object in the leading arm, and how deep in its core, in px.
+
+    By the boxes of that arm alone where there are any: so an arm that equals it, as `null` does,
+    is settled the same.
+    """
+    mine = [(arm, place) for n, arm, place in group if n == number]
+    leading = [node for node in mine if node[0] == LEADING]
+    return bool(leading), max(_depth(view, arm, place) for arm, place in leading or mine)
+
+
+def _depth(view: BorderView, arm: str, place: int) -> float:
     core = view.core
-    depths = []
-    for _, arm, place in (node for node in group if node[0] == number):
-        x0, y0, x1, y1 = view.arms[arm].xyxy[place].astype(np.float64)
-        x, y = (x0 + x1) / 2, (y0 + y1) / 2
-        across = min(x - core.col_off, core.col_off + core.width - x)
-        along = min(y - core.row_off, core.row_off + core.height - y)
-        depths.append(min(across, along))
-    return float(max(depths))
+    x0, y0, x1, y1 = view.arms[arm].xyxy[place].astype(np.float64).tolist()
+    x, y = (x0 + x1) / 2, (y0 + y1) / 2
+    across = min(x - core.col_off, core.col_off + core.width - x)
+    along = min(y - core.row_off, core.row_off + core.height - y)
+    return min(across, along)
 
 
 def _same_boxes(a: SeenBoxes, b: SeenBoxes) -> Iterator[tuple[int, int]]:
