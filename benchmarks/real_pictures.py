@@ -283,8 +283,8 @@ HEAD = """\
 # Results along the severity ladder, with intervals and controls
 
 Made by `python benchmarks/real_pictures.py`. The pictures of the places below are sharp; every
-one is blurred by us with straight motion of 4, 7, 11, 15 and 21 px (severity 1 to 5; for the
-large frames of Minsk 2 and 4) along four angles (0, 45, 90, 135 degrees), with sensor noise, in
+one is blurred by us with straight motion of 4, 7, 11, 15 and 21 px (severity 1 to 5, not all
+of them everywhere) along four angles (0, 45, 90, 135 degrees), with sensor noise, in
 linear light, and then deblurred. Neither network was trained on these places. For the detector
 the real ones chose nothing, and other rendered scenes were among its training pictures. For the
 deblurrer the real ones are not blind: short trials that chose its learning rate, norm layers and
