@@ -8,11 +8,19 @@ import pytest
 from made_rows import join_detections, make_detections, make_scene
 from scenes import textured
 
+from configs.schema import RunConfig
 from transforms import measure
 from transforms.functional.blur_estimate import BlurEstimate
 from transforms.functional.boxes import Detections, Labels
 from transforms.functional.windows import Rectangle
-from transforms.measure import MeasuredTile, Ruler, measure_tile, measure_tiles, settled_of
+from transforms.measure import (
+    COCO_IOUS,
+    MeasuredTile,
+    Ruler,
+    measure_tile,
+    measure_tiles,
+    settled_of,
+)
 from transforms.records import DeblurredTile, DetectedTile, Rejected, Scene, Tile, TileRow, Window
 
 RULER = Ruler(names=("car", "bus"), threshold=0.5, ious=(0.5, 0.75))
@@ -200,6 +208,14 @@ def test_without_a_crs_no_distance_is_judged_unless_the_run_knows_the_size_of_a_
     known = row_of(tile, replace(BY_CENTRE, gsd=0.3))
     assert known.metres == (0.3, 0.3)
     assert known.arm("before").sightings.found[:, 0].tolist() == [True, True, True]
+
+
+def test_a_run_hands_on_the_size_of_a_pixel_and_its_own_overlap_comes_first():
+    sections = {"input": {"gsd": 0.3}, "measure": {"iou": 0.4, "border": 8}}
+    ruler = Ruler.of(RunConfig.model_validate(sections), ("car",))
+    assert (ruler.gsd, ruler.border, ruler.names) == (0.3, 8, ("car",))
+    assert ruler.ious == (0.4, *COCO_IOUS)
+    assert Ruler.of(RunConfig(), ("car",)).ious == COCO_IOUS
 
 
 def test_the_size_that_the_run_tells_does_not_overrule_a_crs():
