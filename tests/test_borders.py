@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -132,6 +134,17 @@ def test_what_exactly_one_window_claims_stays(places, seed):
 
 
 @given(PLACES, SEEDS)
+def test_an_arm_that_equals_before_is_settled_as_before_is(places, seed):
+    views = [
+        replace(view, arms={**view.arms, "null": view.arms["before"]}) for view in see(places, seed)
+    ]
+    owners = claims_of(views, settle_borders(views))
+    for number, arm in owners:
+        if arm == "null":
+            assert owners[number, "null"] == owners[number, "before"]
+
+
+@given(PLACES, SEEDS)
 def test_settling_twice_is_settling_once(places, seed):
     views = see(places, seed)
     claims = {(c.key, c.arm, c.index): c.claimed for c in settle_borders(views)}
@@ -227,6 +240,18 @@ def test_who_sees_it_before_goes_first_even_if_another_claims_what_came_after_de
     theirs = object_in(right, after=(CORE + 4, 40), claimed=True)
     owners = claims_of([ours, theirs], settle_borders([ours, theirs]))
     assert owners == {(0, "before"): {ours.key}, (0, "after"): {ours.key}}
+
+
+def test_who_alone_claims_an_object_keeps_it_though_another_sees_it_in_before():
+    """The left window sees it gained and inside, the right one kept and outside."""
+    [gained] = view_of(LEFT, box_at(127.75), claimed=[True]).arms.values()
+    [old, new] = (
+        view_of(RIGHT, box_at(x), claimed=[False]).arms["before"] for x in (127.5, 127.75)
+    )
+    bonds = ((("before", 0), ("after", 0)),)
+    left = BorderView("left", LEFT, {"after": gained}, ())
+    right = BorderView("right", RIGHT, {"before": old, "after": new}, bonds)
+    assert settle_borders([left, right]) == []
 
 
 def test_four_windows_at_a_corner_settle_on_one():

@@ -174,6 +174,27 @@ def test_only_what_lies_near_an_inner_border_is_told_to_the_neighbours(inset, ne
     assert not list(border_views(at_the_edge, BORDER))
 
 
+def test_both_boxes_of_an_object_are_told_if_one_lies_near_a_border():
+    """In `after` it lies 15 px from the border, in `before` 17; what is lost there is not told."""
+    far, near = ((x - 9, 60, x + 9, 70) for x in (LEFT.width - 17, LEFT.width - 15))
+    alone = (LEFT.width - 26, 90, LEFT.width - 8, 100)
+    row = row_of(LEFT, {"before": make_detections(alone, far), "after": make_detections(near)})
+    [(_, view)] = border_views(row, BORDER)
+    assert {arm: boxes.index.tolist() for arm, boxes in view.arms.items()} == {
+        "before": [1],
+        "after": [0],
+    }
+    assert view.bonds == ((("before", 0), ("after", 0)),)
+
+
+def test_what_the_core_does_not_claim_is_told_wherever_it_lies():
+    """It was kept for the sake of its other box, and only a neighbour can claim it."""
+    beyond = LEFT.width + BORDER + 1
+    boxes = {arm: make_detections((beyond - 9, 60, beyond + 9, 70)) for arm in ARMS}
+    [(_, view)] = border_views(row_of(LEFT, boxes), BORDER)
+    assert view.arms["before"].claimed.tolist() == [False]
+
+
 def test_labels_read_off_the_sharp_picture_go_with_their_boxes():
     """Where the truth is what the detector finds there, each window has its own view of it."""
     rows = []
