@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -131,17 +129,6 @@ def test_what_exactly_one_window_claims_stays(places, seed):
     once = {key for key, windows in claims_of(views).items() if len(windows) == 1}
     changed = {(claim.index, claim.arm) for claim in settle_borders(views)}
     assert not changed & once
-
-
-@given(PLACES, SEEDS)
-def test_an_arm_that_equals_before_is_settled_as_before_is(places, seed):
-    views = [
-        replace(view, arms={**view.arms, "null": view.arms["before"]}) for view in see(places, seed)
-    ]
-    owners = claims_of(views, settle_borders(views))
-    for number, arm in owners:
-        if arm == "null":
-            assert owners[number, "null"] == owners[number, "before"]
 
 
 @given(PLACES, SEEDS)
