@@ -128,6 +128,7 @@ def numbers_of(rows: list[TileRow], plan: Plan) -> dict:
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(BLOBS)
 def test_every_grid_finds_the_same_boxes_and_reports_the_same_numbers(tmp_path_factory, blobs):
@@ -144,6 +145,7 @@ def test_every_grid_finds_the_same_boxes_and_reports_the_same_numbers(tmp_path_f
     assert ("after", "recall_gain") in numbers[0] or not any(blob.labelled for blob in blobs)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(BLOBS)
 def test_no_object_is_counted_twice_or_lost_by_a_detector_that_sees_its_surroundings(
