@@ -69,7 +69,7 @@ def run_identity(config: RunConfig, scenes: Sequence[Stamp], weights: Mapping[st
         "schema_version": SCHEMA_VERSION,
         "config": config.model_dump(mode="json", exclude=NOT_IDENTITY),
         "inputs": sorted(scenes),
-        "labels": _truth_stamps(config.input),
+        "labels": [stamp(path) for path in truth_files(config.input)],
         "weights": dict(weights),
         "code": code_version(),
     }
@@ -89,7 +89,7 @@ def describe_run(
         "config": settings,
         "config_sha256": hashlib.sha256(_canonical(settings).encode()).hexdigest(),
         "inputs": [_describe_file(scene) for scene in scenes],
-        "labels": [_describe_file(labels) for labels in _truth_stamps(config.input)],
+        "labels": [_describe_file(labels) for labels in map(stamp, truth_files(config.input))],
         "weights": dict(weights),
         "arms": list(planned_arms(config)),
     }
@@ -203,10 +203,10 @@ def _is_complete(output: Path, manifest: Manifest) -> bool:
     return manifest["state"] == "done" and all((output / part["path"]).exists() for part in outputs)
 
 
-def _truth_stamps(config: InputConfig) -> list[Stamp]:
-    """Return the stamps of labels and areas, with the files that belong to a shapefile."""
+def truth_files(config: InputConfig) -> list[Path]:
+    """Return the files of labels and areas, with those that belong to a shapefile."""
     named = [path for path in (config.labels, config.area, config.ignore) if path is not None]
-    return [stamp(path) for each in named for path in _files_of(each)]
+    return [path for each in named for path in _files_of(each)]
 
 
 def _files_of(path: Path) -> list[Path]:

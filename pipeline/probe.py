@@ -12,9 +12,8 @@ from configs.schema import DeblurConfig
 from models.deblurrer import Deblurrer
 from models.fingerprint import fingerprint_chart, take_fingerprint
 from models.probe import STAR_FREQUENCY, ProbeResult, probe_charts, run_probe
-from models.shipped import resolve_weights
+from transforms.deblur import open_deblurrer
 from transforms.functional.charts import POINT, Point
-from transforms.inference import use_one_thread
 
 
 def load_probed(config: DeblurConfig) -> Deblurrer:
@@ -22,15 +21,8 @@ def load_probed(config: DeblurConfig) -> Deblurrer:
 
     Raises ValueError or OSError if weights, digest or device are not as promised.
     """
-    use_one_thread()
     try:
-        return Deblurrer.load(
-            resolve_weights(config.weights),
-            sha256=config.sha256,
-            normalisation=config.normalisation,
-            device=config.device,
-            dtype=config.dtype,
-        )
+        return open_deblurrer(config)
     except RuntimeError as error:  # a promised GPU that is not there
         raise ValueError(str(error)) from error
 

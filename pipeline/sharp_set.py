@@ -10,6 +10,7 @@ from pathlib import Path
 
 from configs.schema import BlurConfig, InputConfig, RunConfig
 from models.checkpoints import sha256
+from pipeline.manifest import truth_files
 from pipeline.planning import Weights, find_weights
 from transforms.clusters import Clusters
 from transforms.detect import FindObjects, detect_tiles, load_detector
@@ -115,15 +116,7 @@ def leave_alone(tile: Tile) -> DeblurredTile:
 
 def _truth_files(config: InputConfig, stems: set[str]) -> list[Path]:
     """Return the files of labels and areas; of a folder those that belong to these pictures."""
-    found: list[Path] = []
-    for path in (config.labels, config.area, config.ignore):
-        if path is not None and path.is_dir():
-            found += [each for each in path.rglob("*.txt") if each.stem in stems]
-        elif path is not None and path.suffix.lower() == ".shp":
-            found += [each for each in path.parent.glob(f"{path.stem}.*") if each.is_file()]
-        elif path is not None:
-            found.append(path)
-    return found
+    return [path for path in truth_files(config) if path.suffix != ".txt" or path.stem in stems]
 
 
 def _digest(files: Sequence[Path]) -> str:

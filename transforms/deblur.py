@@ -25,19 +25,21 @@ Images = NDArray[np.uint8]
 Network = Callable[[Images], Images]
 
 
-def load_deblurrer(config: DeblurConfig) -> Deblurrer:
-    """Load the configured generator; raises if weights, digest or device are not as promised.
-
-    Nor does it load where it answers otherwise than the card beside the weights says.
-    """
+def open_deblurrer(config: DeblurConfig) -> Deblurrer:
+    """Load the configured generator; raises if weights, digest or device are not as promised."""
     use_one_thread()
-    deblurrer = Deblurrer.load(
+    return Deblurrer.load(
         resolve_weights(config.weights),
         sha256=config.sha256,
         normalisation=config.normalisation,
         device=config.device,
         dtype=config.dtype,
     )
+
+
+def load_deblurrer(config: DeblurConfig) -> Deblurrer:
+    """Do what `open_deblurrer` does, and raise if it answers otherwise than its card says."""
+    deblurrer = open_deblurrer(config)
     check_fingerprint(deblurrer)
     return deblurrer
 

@@ -19,7 +19,7 @@ from transforms.functional.binned_curves import (
     recall_at_precision,
     reliability,
 )
-from transforms.functional.bootstrap import poisson_weights
+from transforms.functional.bootstrap import cluster_weights
 from transforms.functional.gain import CountStack, DetectionCounts
 from transforms.functional.quality import RANGE, Mean, Quality
 from transforms.measure import COCO_IOUS, Ruler
@@ -75,13 +75,9 @@ class Weighted:
     def of(parts: Sequence[Part], config: IntervalConfig) -> "Weighted":
         """Weight the clusters of a stratum; their order does not matter."""
         ordered = sorted(parts, key=lambda part: part[0])
-        drawn = [
-            poisson_weights(name, replicates=config.replicates, seed=config.seed)
-            for name, _ in ordered
-        ]
-        replicates = np.array(drawn, np.float64).reshape(len(ordered), config.replicates).T
-        weights = np.concatenate([np.ones((1, len(ordered))), replicates])
-        return Weighted([sums for _, sums in ordered], weights)
+        names = [name for name, _ in ordered]
+        weights = cluster_weights(names, replicates=config.replicates, seed=config.seed)
+        return Weighted([sums for _, sums in ordered], weights.astype(np.float64))
 
     @cached_property
     def total(self) -> TileSums:

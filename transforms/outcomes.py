@@ -10,7 +10,7 @@ import numpy as np
 from configs.schema import IntervalConfig
 from transforms.clusters import Clusters
 from transforms.functional.average_precision import Curve
-from transforms.functional.bootstrap import Interval, interval, poisson_weights
+from transforms.functional.bootstrap import Interval, cluster_weights, interval
 from transforms.functional.operating_point import (
     Outcomes,
     Ranking,
@@ -60,10 +60,9 @@ def collect_outcomes(
     parts = []
     for row in measured:
         cluster = index[clusters.name(row.window)]
-        metres = row.metres or (0.0, 0.0)
-        area[cluster] += Fraction(metres[0]) * Fraction(metres[1]) * row.judged_pixels / 10**6
+        area[cluster] += row.judged_km2
         assert row.labels is not None
-        mine = row.labels.classes[row.owned & ~row.labels.ignored]
+        mine = row.labels.classes[row.counted]
         labels[cluster] += np.bincount(mine, minlength=classes)
         parts.append(_claimed(row, arm, cluster))
     scores, found, false, kinds, places = (
@@ -103,10 +102,7 @@ def estimate(
 
     `false_per_km2` is absent where nobody knows the ground. The average precision has no interval.
     """
-    drawn = [
-        poisson_weights(name, replicates=config.replicates, seed=config.seed) for name in names
-    ]
-    weights = np.stack([np.ones(len(names), np.uint8), *np.stack(drawn, axis=1)])
+    weights = cluster_weights(names, replicates=config.replicates, seed=config.seed)
     labels = outcomes.labels.sum(axis=1)
     strong = np.add(*count_at(outcomes, threshold))
     every = np.add(*count_at(outcomes, 0.0))

@@ -9,6 +9,7 @@ its row, as `SceneHistograms`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -236,6 +237,17 @@ class TileRow:
             arms=(),
             objects=Objects.none(),
         )
+
+    @property
+    def judged_km2(self) -> Fraction:
+        """Return the ground that is judged, in square kilometres, exactly; 0 if nobody knows."""
+        across, along = self.metres or (0.0, 0.0)
+        return Fraction(across) * Fraction(along) * self.judged_pixels / 10**6
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Say which of the labels the core owns and counts: bool (k,), of none without truth."""
+        return self.owned if self.labels is None else self.owned & ~self.labels.ignored
 
     def arm(self, name: Arm) -> ArmRow:
         """Return one arm; raises StopIteration where it did not run."""

@@ -190,7 +190,7 @@ def _arm_sums(row: TileRow, arm: ArmRow, threshold: float) -> Row:
     truth: Row = {"labels": None, "found": None, "false": None}
     if row.labels is not None:
         truth = {
-            "labels": int((row.owned & ~row.labels.ignored).sum()),
+            "labels": int(row.counted.sum()),
             "found": int((seen.found[0] & mine).sum()),
             "false": int((seen.false[0] & mine).sum()),
         }

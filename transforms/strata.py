@@ -88,8 +88,6 @@ def _sums_by_name(row: TileRow, stratifier: Stratifier) -> Iterator[tuple[str, T
 def sum_tile(row: TileRow, ruler: Ruler) -> TileSums:
     """Return all that a tile adds to a sum."""
     counts = _count(row, np.zeros(1, np.int64), _no_codes(row), ruler)
-    metres = row.metres or (0.0, 0.0)
-    area = Fraction(metres[0]) * Fraction(metres[1]) * row.judged_pixels / 10**6
     return TileSums(
         arms={
             arm.arm: ArmSums(
@@ -103,7 +101,7 @@ def sum_tile(row: TileRow, ruler: Ruler) -> TileSums:
         skipped=int(row.skipped),
         valid_pixels=row.valid_pixels,
         skipped_pixels=row.valid_pixels if row.skipped else 0,
-        area=area,
+        area=row.judged_km2,
     )
 
 
@@ -197,7 +195,7 @@ def _count(
 def _count_labels(row: TileRow, cells: Codes, labels: Codes, ruler: Ruler) -> Codes:
     """Return the labels that count, by cell and class, under every criterion: int64 (n, c)."""
     assert row.labels is not None
-    mine = np.flatnonzero(row.owned & ~row.labels.ignored)
+    mine = np.flatnonzero(row.counted)
     size = len(cells) * len(ruler.names)
     cell = np.searchsorted(cells, labels[mine])
     number = np.bincount(cell * len(ruler.names) + row.labels.classes[mine], minlength=size)

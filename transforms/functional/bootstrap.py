@@ -10,6 +10,7 @@ succeed and fail together, and intervals that ignore this are too narrow.
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,16 @@ def poisson_weights(cluster: str, *, replicates: int, seed: int) -> NDArray[np.u
     digest = hashlib.shake_128(f"{seed}:{cluster}".encode()).digest(4 * replicates)
     uniform = np.frombuffer(digest, "<u4")
     return np.searchsorted(POISSON_STEPS, uniform, side="right").astype(np.uint8)
+
+
+def cluster_weights(clusters: Sequence[str], *, replicates: int, seed: int) -> NDArray[np.uint8]:
+    """Return how often each replicate counts each cluster: uint8 (1 + replicates, C).
+
+    The first row is ones: the data as they are.
+    """
+    drawn = [poisson_weights(name, replicates=replicates, seed=seed) for name in clusters]
+    once = np.ones((1, len(clusters)), np.uint8)
+    return np.concatenate([once, np.array(drawn, np.uint8).reshape(len(clusters), replicates).T])
 
 
 def interval(
