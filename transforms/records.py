@@ -31,12 +31,58 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where a scene is to be found, before anyone opened it.
+
+    `path` is a file, a URL, or a folder of map tiles with its zoom level (see `map_tiles`). `crs`
+    and `time` (RFC 3339) are what a catalogue says of it, `item` is the STAC item that it belongs
+    to (a file or URL).
+    """
+
+    name: str
+    path: str
+    crs: str | None = None
+    time: str | None = None
+    item: str | None = None
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Where a picture without a grid was taken: degrees of WGS 84, metres above the sea.
+
+    `heading` is in degrees clockwise from true north. Pictures of one folder are a `sequence`.
+    """
+
+    longitude: float
+    latitude: float
+    altitude: float | None
+    heading: float | None
+    sequence: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pixels of a file and where they lie: size, and (col, row) to (x, y)."""
+
+    height: int
+    width: int
+    transform: Affine6
+
+
+@dataclass(frozen=True)
 class Scene:
     """One raster file, as its header describes it.
 
     `name` is unique in a run. `crs` is an authority code such as `EPSG:32632` where there is one,
     else WKT, else None: then coordinates are pixels. `transform` maps (col, row) to (x, y), in the
-    order a b c d e f of rasterio's Affine. `bands` are the one or three bands to render, from 1.
+    order a b c d e f of rasterio's Affine. `bands` are the one or three bands to render, from 1,
+    each through its `stretch` (low, high); without one they are 8-bit already.
+
+    `size` (bytes) and `version` (time of change in ns, or an etag) identify the file, and are None
+    where nobody knows them. `file_grid` is that of the file where height, width and transform are
+    those of a resampled picture. `orientation` is EXIF's, 1 to 8: height and width are those of the
+    upright picture. A `sequential` file has no blocks to jump to: its rows are read in order.
+    `time` is when it was taken (RFC 3339), `item` the STAC item that it belongs to.
     """
 
     name: str
@@ -47,6 +93,22 @@ class Scene:
     dtype: str
     crs: str | None
     transform: Affine6
+    stretch: tuple[tuple[float, float], ...] | None = None
+    size: int | None = None
+    version: str | None = None
+    file_grid: Grid | None = None
+    orientation: int = 1
+    sequential: bool = False
+    camera: Camera | None = None
+    time: str | None = None
+    item: str | None = None
+
+    @property
+    def file_pixels(self) -> tuple[float, float]:
+        """Return how many columns and rows of the file a column and a row of the scene are."""
+        if self.file_grid is None:
+            return 1.0, 1.0
+        return self.file_grid.width / self.width, self.file_grid.height / self.height
 
 
 @dataclass(frozen=True)
@@ -100,7 +162,8 @@ class DeblurredTile:
     """A tile and the arms made of its `before`: `after`, and what the run compares it with.
 
     `blur` is estimated from `before` alone. A tile that the skip rule left alone is `skipped`: its
-    `after` is its `before`. `shifted` holds `before` and `after` of the tile moved by `SHIFT`
+    `after` is its `before`. So it is where the network's output was not believed: `fallback` says
+    why, and is empty elsewhere. `shifted` holds `before` and `after` of the tile moved by `SHIFT`
     pixels right and down, where the run looks at stability, and is empty elsewhere.
     """
 
@@ -109,6 +172,7 @@ class DeblurredTile:
     blur: BlurEstimate
     skipped: bool
     shifted: Mapping[Arm, Image]
+    fallback: str = ""
 
     @property
     def images(self) -> dict[Arm, Image]:
@@ -205,6 +269,7 @@ class TileRow:
     `labels` are those seen in the window, in scene pixels, and `owned` bool (k,) says which of them
     the core owns; None without truth. `metres` are the width and height of a pixel on the ground,
     None where nobody knows them. `judged_pixels` are the valid ones where labels are complete.
+    `fallback` says why the input was kept instead of the network's output, if it was.
     """
 
     window: Window
@@ -219,6 +284,7 @@ class TileRow:
     owned: NDArray[np.bool_]
     arms: tuple[ArmRow, ...]
     objects: Objects
+    fallback: str = ""
 
     @staticmethod
     def empty(window: Window, truth: Truth) -> "TileRow":
@@ -260,7 +326,7 @@ class Rejected:
 
     key: str
     scene: str
-    stage: Literal["open", "read", "deblur", "detect", "measure"]
+    stage: Literal["open", "read", "deblur", "mosaic", "detect", "measure"]
     exception: str
     message: str
 

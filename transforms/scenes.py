@@ -2,34 +2,20 @@
 
 import glob
 import os
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import rasterio
 from rasterio.enums import ColorInterp
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 
 from configs.schema import BlurConfig, ReadConfig, RunConfig
 from configs.severity import LADDERS
 from transforms.functional.windows import plan_cores
+from transforms.gdal import GDAL, open_dataset
 from transforms.records import Affine6, Blur, Rejected, Scene, Window
-
-GDAL: Mapping[str, Any] = {
-    # Look for each sidecar by its name: EMPTY_DIR would hide .aux.xml and world files, and listing
-    # a folder of 100,000 pictures at every open is slow.
-    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
-    "GDAL_CACHEMAX": 64 * 2**20,  # bytes; GDAL's own default is 5 % of the memory, per process
-    "GDAL_NUM_THREADS": "1",
-    "GDAL_HTTP_MAX_RETRY": "4",
-    "GDAL_HTTP_RETRY_DELAY": "1",
-    "GTIFF_IGNORE_READ_ERRORS": "NO",
-    "VSI_CACHE": "TRUE",
-}
-"""Settings for `with rasterio.Env(**GDAL)` around every call: an Env belongs to one thread."""
 
 _RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 _NOT_LIGHT = {ColorInterp.palette, ColorInterp.cyan, ColorInterp.hue, ColorInterp.Y}
@@ -84,13 +70,6 @@ def name_scenes(paths: Sequence[str]) -> list[str]:
 
 def _all_equal(values: tuple[str, ...]) -> bool:
     return len(set(values)) == 1
-
-
-def open_dataset(path: str) -> rasterio.DatasetReader:
-    """Open a raster; the caller has entered `rasterio.Env(**GDAL)` and closes the dataset."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path, sharing=False)
 
 
 def open_scene(name: str, path: str, config: ReadConfig) -> Scene:
@@ -225,8 +204,9 @@ def plan_scenes(config: RunConfig) -> tuple[list[Scene], list[Rejected]]:
 def plan_windows(scene: Scene, config: ReadConfig) -> Iterator[Window]:
     """Yield a scene's windows: every core, under every synthetic blur if there are any."""
     blurs = plan_blurs(config.blur)
-    for core in plan_cores(height=scene.height, width=scene.width, core=config.core):
-        read = core.grow(config.halo, height=scene.height, width=scene.width)
+    size = {"height": scene.height, "width": scene.width}
+    for core in plan_cores(**size, core=config.core, origin=config.origin):
+        read = core.grow(config.halo, **size)
         for blur in blurs:
             yield Window(scene, core, read, blur)
 

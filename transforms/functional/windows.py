@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True, order=True)
@@ -45,15 +46,27 @@ class Rectangle:
         return inside_x and self.row_off <= y < self.row_off + self.height
 
 
-def plan_cores(*, height: int, width: int, core: int) -> Iterator[Rectangle]:
+def plan_cores(
+    *, height: int, width: int, core: int, origin: tuple[int, int] = (0, 0)
+) -> Iterator[Rectangle]:
     """Yield the cores of a scene, row by row: they cover every pixel exactly once.
 
-    Cores at the right and bottom edge are as small as what is left there. All sizes in pixels.
+    `origin` is the column and row of a corner of the grid, less than `core`. Cores at the edges are
+    as small as what is left there. All sizes in pixels.
     """
     if min(height, width, core) < 1:
         raise ValueError(
             f"height, width and core must be positive, got {height}, {width} and {core}"
         )
-    for row in range(0, height, core):
-        for col in range(0, width, core):
-            yield Rectangle(col, row, min(core, width - col), min(core, height - row))
+    left, top = origin
+    if not (0 <= left < core and 0 <= top < core):
+        raise ValueError(f"origin must lie in [0, core={core}) both ways, got {origin}")
+    rows, cols = _cuts(height, core, top), _cuts(width, core, left)
+    for row, below in pairwise(rows):
+        for col, right in pairwise(cols):
+            yield Rectangle(col, row, right - col, below - row)
+
+
+def _cuts(side: int, core: int, first: int) -> list[int]:
+    """Return where a side is cut, with both of its ends."""
+    return sorted({0, *range(first, side, core), side})
