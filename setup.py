@@ -74,7 +74,7 @@ setup(
             "pytest>=8.3",
             "ruff>=0.8",
             "scikit-image>=0.24",
-            "stac-validator>=3.5",
+            "stac-valid>=4.2",
             "types-PyYAML",
             "types-psutil",
         ],
