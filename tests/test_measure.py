@@ -286,3 +286,10 @@ def test_settled_windows_pass_through_and_histograms_leave_beside_the_row():
     assert isinstance(tile, MeasuredTile)
     assert settled_of(tile) is tile.row
     assert settled_of(empty) is empty
+
+
+def test_the_edges_of_the_core_leave_beside_the_row():
+    nothing = Detections.empty()
+    edges = measure_tile(detected(before=nothing, after=nothing), RULER).edges
+    assert edges.picture == ("a.tif", "none", "a.tif")
+    assert set(edges.edges) == {(axis, side, 64, 128) for axis in (0, 1) for side in (64, 128)}

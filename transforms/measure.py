@@ -7,6 +7,7 @@ import apache_beam as beam
 import numpy as np
 
 from configs.schema import RunConfig
+from transforms.edges import TileEdges
 from transforms.functional.blur_estimate import measure_sharpness
 from transforms.functional.boxes import Detections, Labels
 from transforms.functional.histograms import Histograms, measure_histograms
@@ -70,10 +71,11 @@ class Ruler:
 
 @dataclass(frozen=True, eq=False)
 class MeasuredTile:
-    """All that leaves a tile: its row, and the histograms of its pixels."""
+    """All that leaves a tile: its row, the histograms of its pixels, and the edges of its core."""
 
     row: TileRow
     histograms: SceneHistograms
+    edges: TileEdges
 
 
 def measure_tiles(
@@ -88,7 +90,7 @@ def measure_tiles(
 
 
 def measure_tile(detected: DetectedTile, ruler: Ruler) -> MeasuredTile:
-    """Return the row and the histograms of one tile.
+    """Return the row, the histograms and the edges of one tile.
 
     Truth is the labels where the run has any, else the detections on the sharp reference at the
     operating point, else nothing: then only the changes between `before` and `after` are known.
@@ -135,7 +137,8 @@ def measure_tile(detected: DetectedTile, ruler: Ruler) -> MeasuredTile:
         objects=objects,
     )
     counted = {arm: pixels[arm].histograms for arm in images}
-    return MeasuredTile(row, SceneHistograms.of(window, truth, counted))
+    histograms = SceneHistograms.of(window, truth, counted)
+    return MeasuredTile(row, histograms, TileEdges.of(deblurred))
 
 
 @dataclass
