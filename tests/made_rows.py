@@ -1,5 +1,6 @@
 """Tile rows with known contents, made without reading a picture."""
 
+import dataclasses
 from collections.abc import Mapping
 from fractions import Fraction
 
@@ -19,6 +20,7 @@ from transforms.records import (
     Arm,
     ArmRow,
     Blur,
+    Camera,
     Objects,
     Scene,
     Sightings,
@@ -44,6 +46,19 @@ def make_scene(
 ) -> Scene:
     """Return a scene of 4096 x 4096 pixels, as a header would describe it."""
     return Scene(name, f"in/{name}", 4096, 4096, (1, 2, 3), "uint8", crs, transform)
+
+
+def make_camera_scene(
+    name: str = "street/a.jpg",
+    *,
+    longitude: float = 13.4,
+    sequence: str = "street",
+    heading: float | None = 90.0,
+) -> Scene:
+    """Return a picture of 4096 x 4096 pixels that a camera took on the equator."""
+    scene = make_scene(name, None, (1, 0, 0, 0, 1, 0))
+    camera = Camera(longitude, 0.0, 12.0, heading, sequence)
+    return dataclasses.replace(scene, camera=camera, time="2024-02-29T23:59:58-03:00")
 
 
 def make_detections(

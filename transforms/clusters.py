@@ -16,13 +16,13 @@ MOST = 2048
 
 @dataclass(frozen=True)
 class Clusters:
-    """How tiles are grouped: by `scene`, or by square blocks of `block` cores a side.
+    """How tiles are grouped: by `scene`, `sequence`, or square blocks of `block` cores a side.
 
     A `block` is of one scene, a `place` of all scenes together. `planned` is the number of groups.
     Blurs of one place are in one group.
     """
 
-    by: Literal["scene", "block", "place"]
+    by: Literal["scene", "block", "place", "sequence"]
     core: int
     block: int
     planned: int
@@ -31,8 +31,15 @@ class Clusters:
     def of(scenes: Sequence[Scene], *, core: int, config: IntervalConfig) -> "Clusters":
         """Choose the groups for a run; `auto` takes scenes where there are `ENOUGH` of them.
 
-        Blocks are as large as leaves `ENOUGH` of them, at most 8 x 8 cores, at least one.
+        Of the pictures of cameras it takes the sequences, however few: the frames of one street
+        show the same cars again, and as groups of their own would make intervals too narrow. Blocks
+        are as large as leaves `ENOUGH` of them, at most 8 x 8 cores, at least one. Raises
+        ValueError if sequences are wanted of scenes that belong to none.
         """
+        sequences = {scene.camera.sequence for scene in scenes if scene.camera is not None}
+        if config.clusters == "sequence" or (config.clusters == "auto" and sequences):
+            _check_cameras(scenes)
+            return Clusters("sequence", core, 1, len(sequences))
         if config.clusters == "scene" or (config.clusters == "auto" and len(scenes) >= ENOUGH):
             return Clusters("scene", core, 1, len(scenes))
         sides = [config.block] if config.block is not None else [8, 4, 2, 1]
@@ -44,11 +51,22 @@ class Clusters:
     def name(self, window: Window) -> str:
         """Return the group of a window."""
         name = window.scene.name
-        if self.by != "scene":
+        if self.by == "sequence" and window.scene.camera is not None:
+            name = window.scene.camera.sequence
+        elif self.by in ("block", "place"):
             side = self.core * self.block
             place = f"{window.core.col_off // side},{window.core.row_off // side}"
             name = f"{name}:{place}" if self.by == "block" else place
         return name if self.planned <= MOST else str(zlib.crc32(name.encode()) % MOST)
+
+
+def _check_cameras(scenes: Sequence[Scene]) -> None:
+    without = [scene.name for scene in scenes if scene.camera is None]
+    if without:
+        raise ValueError(
+            "measure.interval.clusters: sequences are those of cameras (input.geometry: camera), "
+            f"got {len(without)} scenes without one, such as {without[0]}: take scene or block"
+        )
 
 
 def _count_blocks(scenes: Sequence[Scene], side: int, by: Literal["block", "place"]) -> int:

@@ -6,6 +6,7 @@ authority prefers: so rasterio gives them, and so GeoParquet wants them.
 
 import hashlib
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -14,9 +15,25 @@ import shapely
 from numpy.typing import NDArray
 
 from transforms.functional.windows import Rectangle
-from transforms.records import Affine6, Scene
+from transforms.records import Affine6, Camera, Scene
 
 Points = NDArray[np.float64]
+Bounds = tuple[float, float, float, float]
+
+CAMERA_CRS = "EPSG:4326"
+"""The CRS of a camera's position."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A geometry as little-endian WKB, and its bounds: xmin, ymin, xmax, ymax.
+
+    In degrees no coordinate is beyond 180. What crosses the antimeridian is cut there, into a
+    multipolygon whose xmin > xmax, as GeoJSON (RFC 7946) and GeoParquet want it.
+    """
+
+    wkb: bytes
+    bounds: Bounds
 
 
 def pixels_to_map(points: NDArray[np.floating], transform: Affine6) -> Points:
@@ -93,6 +110,51 @@ def corners_to_wkb(corners: Points) -> list[bytes]:
     return list(shapely.to_wkb(shapely.polygons(rings), byte_order=1))
 
 
+def place_corners(corners: Points, source: str | None, target: str | None) -> list[Place | None]:
+    """Return quadrilaterals (k, 4, 2) of the source's CRS as polygons in the target's.
+
+    None where the projection is not defined, and in degrees for what holds or touches a pole: there
+    every longitude is one place, and an outline would span the world. Without a CRS nothing moves.
+    """
+    moved = reproject(corners, source, target) if source and target else corners
+    defined = np.flatnonzero(np.isfinite(moved).all(axis=(1, 2)))
+    low, high = moved[defined].min(axis=1), moved[defined].max(axis=1)
+    bounds = np.concatenate([low, high], axis=1).tolist()
+    places: list[Place | None] = [None] * len(corners)
+    for index, wkb, box in zip(defined, corners_to_wkb(moved[defined]), bounds, strict=True):
+        places[index] = Place(wkb, tuple(box))
+    if source and target and _in_degrees(target):
+        # Nothing else can cross the antimeridian or hold a pole.
+        wide = (high - low)[:, 0] > 90
+        beyond = (np.maximum(-low, high) > [180, 89.99]).any(axis=1)
+        for index in defined[wide | beyond]:
+            places[index] = _place_on_globe(corners[index], source, target)
+    return places
+
+
+def place_camera(camera: Camera, target: str) -> Place | None:
+    """Return the point of a camera; None where the projection is not defined."""
+    point = reproject(np.array([camera.longitude, camera.latitude]), CAMERA_CRS, target)
+    if not np.isfinite(point).all():
+        return None
+    x, y = point.tolist()
+    return Place(bytes(shapely.to_wkb(shapely.Point(x, y), byte_order=1)), (x, y, x, y))
+
+
+def join_bounds(bounds: Points) -> Bounds:
+    """Return the bounds of all (k, 4), k > 0; where xmin > xmax they cross the antimeridian.
+
+    >>> join_bounds(np.array([[179.0, 0, 179.5, 1], [179.75, 0, -179.75, 1]]))
+    (179.0, 0.0, -179.75, 1.0)
+    """
+    xmin, ymin, xmax, ymax = bounds.T
+    west, east = float(xmin.min()), float(xmax.max())
+    if (xmin > xmax).any():
+        starts = xmin % 360
+        west, east = _wrap(float(starts.min()), float((starts + (xmax - xmin) % 360).max()))
+    return west, float(ymin.min()), east, float(ymax.max())
+
+
 def check_crs(crs: str) -> None:
     """Raise ValueError unless PROJ knows the CRS."""
     try:
@@ -119,6 +181,72 @@ def crs_name(crs: str | None) -> str:
 def crs_to_projjson(crs: str | None) -> dict[str, object] | None:
     """Return a CRS as PROJJSON; None stays None, which GeoParquet reads as unknown."""
     return None if crs is None else _crs(crs).to_json_dict()
+
+
+def _place_on_globe(corners: Points, source: str, target: str) -> Place | None:
+    """Return one quadrilateral (4, 2) in degrees, or None: see `place_corners`.
+
+    Its sides are divided, so that from point to point it is known which way round the earth.
+    """
+    ring = reproject(_divide_sides(corners), source, target)
+    if not np.isfinite(ring).all():
+        return None
+    longitudes, latitudes = np.unwrap(ring[:, 0], period=360), ring[:, 1]
+    if not _crs(source).is_geographic and _meets_pole(longitudes, latitudes):
+        return None
+    longitudes = longitudes - _turns(float(longitudes.min()))
+    polygon = shapely.Polygon(np.stack([longitudes, latitudes], axis=-1))
+    if not polygon.is_valid:
+        return None
+    west, east = _wrap(float(longitudes.min()), float(longitudes.max()))
+    return Place(_cut(polygon), (west, float(latitudes.min()), east, float(latitudes.max())))
+
+
+def _divide_sides(corners: Points) -> Points:
+    """Return the outline of a quadrilateral with three points on each side: (17, 2), closed."""
+    share = np.arange(4)[:, None] / 4
+    following = np.roll(corners, -1, axis=0)
+    points = corners[:, None] + share * (following - corners)[:, None]
+    return np.concatenate([points.reshape(-1, 2), corners[:1]])
+
+
+def _meets_pole(longitudes: Points, latitudes: Points) -> bool:
+    """Say whether an outline goes round a pole, or through it (then a step is half a turn)."""
+    round_it = abs(longitudes[-1] - longitudes[0]) > 180
+    through = np.abs(np.diff(longitudes)).max() > 179.9 or np.abs(latitudes).max() > 90 - 1e-9
+    return bool(round_it or through)
+
+
+def _cut(polygon: shapely.Polygon) -> bytes:
+    """Cut a polygon that begins in [-180, 180) at 180, as WKB, counter-clockwise."""
+    home = shapely.intersection(polygon, shapely.box(-180, -90, 180, 90))
+    rest = shapely.intersection(polygon, shapely.box(180, -90, 540, 90))
+    rest = shapely.transform(rest, lambda points: points - [360, 0])
+    parts = [
+        shapely.geometry.polygon.orient(part)
+        for part in shapely.get_parts([home, rest])
+        if part.area > 0
+    ]
+    whole = parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+    return bytes(shapely.to_wkb(whole, byte_order=1))
+
+
+def _turns(west: float) -> float:
+    """Return the whole turns, in degrees, by which a longitude is beyond [-180, 180)."""
+    return 360 * ((west + 180) // 360)
+
+
+def _wrap(west: float, east: float) -> tuple[float, float]:
+    """Return the ends of an interval of longitudes west < east within [-180, 180]."""
+    if east - west >= 360:
+        return -180.0, 180.0
+    west, east = west - _turns(west), east - _turns(west)
+    return west, east - 360 if east > 180 else east
+
+
+def _in_degrees(crs: str) -> bool:
+    known = _crs(crs)
+    return bool(known.is_geographic) and known.axis_info[0].unit_name == "degree"
 
 
 @lru_cache(maxsize=64)

@@ -15,8 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms.functional.morton import morton_codes
-from transforms.georeference import crs_to_projjson
+from transforms.georeference import crs_to_projjson, join_bounds
 from transforms.tables import SCHEMA_VERSION, SIDES, Column, Row, Table
+
+WKB_TYPES = {b"\x01": "Point", b"\x03": "Polygon", b"\x06": "MultiPolygon"}
 
 ROW_GROUP = 50_000
 """Rows per row group: small enough that a reader of one place skips the rest of a part."""
@@ -139,7 +141,8 @@ def _sort(content: pa.Table, table: Table) -> pa.Table:
 
 def _centres(content: pa.Table) -> np.ndarray:
     xmin, ymin, xmax, ymax = (_bbox(content, name) for name in SIDES)
-    return np.stack([(xmin + xmax) / 2, (ymin + ymax) / 2], axis=1)
+    middle = np.where(xmin > xmax, 180, (xmin + xmax) / 2)  # across the antimeridian
+    return np.stack([middle, (ymin + ymax) / 2], axis=1)
 
 
 def _bbox(content: pa.Table, name: str) -> np.ndarray:
@@ -160,19 +163,24 @@ def _metadata(content: pa.Table, table: Table, crs: str | None, run_id: str) -> 
 def _geo(content: pa.Table, crs: str | None) -> dict[str, Any]:
     """Return the file's GeoParquet 1.1 metadata; a CRS of null says that it is not known."""
     sides = {name: ["bbox", name] for name in SIDES}
+    boxes = np.stack([_bbox(content, name) for name in SIDES], axis=1)
+    known = boxes[np.isfinite(boxes).all(axis=1)]
     column: dict[str, Any] = {
         "encoding": "WKB",
-        "geometry_types": ["Polygon"],
+        "geometry_types": _geometry_types(content),
         "crs": crs_to_projjson(crs),
         "orientation": "counterclockwise",
         "covering": {"bbox": sides},
     }
-    if content["geometry"].null_count < content.num_rows:
-        column["bbox"] = [
-            *(float(np.nanmin(_bbox(content, name))) for name in ("xmin", "ymin")),
-            *(float(np.nanmax(_bbox(content, name))) for name in ("xmax", "ymax")),
-        ]
+    if len(known):
+        column["bbox"] = list(join_bounds(known))
     return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+
+
+def _geometry_types(content: pa.Table) -> list[str]:
+    """Return which geometries there are, by the second byte of their (little-endian) WKB."""
+    kinds = pc.unique(pc.binary_slice(content["geometry"].drop_null(), 1, 2)).to_pylist()
+    return sorted(WKB_TYPES[kind] for kind in kinds)
 
 
 def _sha256(path: Path) -> str:

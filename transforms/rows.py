@@ -8,18 +8,18 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from transforms.clusters import Clusters
 from transforms.functional.boxes import Detections
 from transforms.functional.quality import Quality
 from transforms.georeference import (
+    CAMERA_CRS,
     Points,
-    corners_to_wkb,
     distances,
     pixels_to_map,
+    place_camera,
+    place_corners,
     rectangle_to_corners,
-    reproject,
 )
 from transforms.objects import change_of, claimed_objects, claims_of
 from transforms.records import (
@@ -41,7 +41,8 @@ OF_OBJECTS: tuple[Arm, Arm] = ("before", "after")
 def tile_rows(row: TileRow, *, threshold: float, clusters: Clusters, crs: str = "scene") -> Rows:
     """Return the one row of `tiles`; detections count from the score `threshold` up.
 
-    `crs` is that of the geometry: an authority code, or `scene` for the scene's own.
+    `crs` is that of the geometry: an authority code, or `scene` for the scene's own. A picture of a
+    camera has the camera's point for its place.
     """
     window, scene, core = row.window, row.window.scene, row.window.core
     corners = pixels_to_map(rectangle_to_corners(core), scene.transform)
@@ -72,12 +73,13 @@ def tile_rows(row: TileRow, *, threshold: float, clusters: Clusters, crs: str = 
         "estimated_angle": row.blur and row.blur.angle,
         "estimated_confidence": row.blur and row.blur.confidence,
         "skipped": row.skipped,
+        "fallback": row.fallback or None,
         "kept": changes["kept"],
         "gained": changes["gained"],
         "lost": changes["lost"],
         "arms": [_arm_sums(row, arm, threshold) for arm in row.arms],
     }
-    return Rows(window.key, [values | place], _map_crs(scene, crs))
+    return Rows(window.key, [values | _taken(scene) | place], _map_crs(scene, crs))
 
 
 def detection_rows(
@@ -217,15 +219,20 @@ def _quality_sums(quality: Quality | None) -> Row:
 
 
 def _box_rows(found: Detections, scene: Scene, names: Sequence[str], crs: str) -> list[Row]:
-    """Return class, box, size on the ground and place of detections in scene pixels."""
+    """Return class, box, size on the ground and place of detections in scene pixels.
+
+    The box is in pixels of the file, which are others where the scene was resampled.
+    """
+    boxes = found.xyxy * np.array(scene.file_pixels * 2, np.float32)
     corners = pixels_to_map(found.corners, scene.transform)
     widths = distances(corners[:, 0], corners[:, 1], scene.crs)
     heights = distances(corners[:, 1], corners[:, 2], scene.crs)
-    numbers = zip(found.classes, found.xyxy, widths, heights, strict=True)
+    numbers = zip(found.classes, boxes, widths, heights, strict=True)
     return [
         {"class": names[index]}
         | dict(zip(("x0", "y0", "x1", "y1"), map(float, box), strict=True))
         | {"width_m": _null_if_nan(float(width)), "height_m": _null_if_nan(float(height))}
+        | _taken(scene)
         | place
         for (index, box, width, height), place in zip(
             numbers, _places(corners, scene, crs), strict=True
@@ -236,22 +243,32 @@ def _box_rows(found: Detections, scene: Scene, names: Sequence[str], crs: str) -
 def _places(corners: Points, scene: Scene, crs: str) -> list[dict[str, Any]]:
     """Return geometry and bounding box of each quadrilateral (k, 4, 2) of the scene's CRS."""
     target = _map_crs(scene, crs)
-    if scene.crs is not None and target is not None:
-        corners = reproject(corners, scene.crs, target)
-    placed: NDArray[np.bool_] = np.asarray(np.isfinite(corners).all(axis=(1, 2)))
-    geometries = iter(corners_to_wkb(corners[placed]))
-    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).tolist()
+    if scene.camera is not None and target is not None:
+        places = [place_camera(scene.camera, target)] * len(corners)
+    else:
+        places = place_corners(corners, scene.crs, target)
     return [
-        {"geometry": next(geometries), "bbox": dict(zip(SIDES, box, strict=True))}
-        if exists
+        {"geometry": place.wkb, "bbox": dict(zip(SIDES, place.bounds, strict=True))}
+        if place is not None
         else {"geometry": None, "bbox": None}
-        for exists, box in zip(placed, boxes, strict=True)
+        for place in places
     ]
 
 
 def _map_crs(scene: Scene, crs: str) -> str | None:
     """Return the CRS of a scene's geometries; a scene without one stays in pixels."""
-    return scene.crs if scene.crs is None or crs == "scene" else crs
+    own = scene.crs if scene.camera is None else CAMERA_CRS
+    return own if own is None or crs == "scene" else crs
+
+
+def _taken(scene: Scene) -> Row:
+    """Return where in a sequence and when a scene was taken, null where nobody knows."""
+    camera = scene.camera
+    return {
+        "sequence": camera and camera.sequence,
+        "heading": camera and camera.heading,
+        "time": scene.time,
+    }
 
 
 def _null_if_nan(value: float | None) -> float | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-SCHEMA_VERSION = "3"
+SCHEMA_VERSION = "4"
 
 Type = Literal[
     "bool",
@@ -68,14 +68,25 @@ TRUTH = Column("truth", "string", "what the counts refer to: labels, reference o
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 
+TAKEN = (
+    Column("sequence", "string", "folder of a camera's pictures; null without one", "", True),
+    Column("heading", "float64", "of the camera, clockwise from true north", "degree", True),
+    Column("time", "string", "when the scene was taken, as RFC 3339", "", True),
+)
+
 PLACE = (
     Column(
-        "geometry", "binary", "polygon as WKB; null where the CRS has no such place", "CRS", True
+        "geometry",
+        "binary",
+        "polygon as WKB, cut in two at 180 degrees, or the point of a camera; null where the CRS "
+        "has no such place",
+        "CRS",
+        True,
     ),
     Column(
         "bbox",
         "struct",
-        "bounding box of the geometry",
+        "bounding box of the geometry; xmin > xmax across 180 degrees",
         "CRS",
         nullable=True,
         fields=tuple(Column(name, "float64", f"{name} of the geometry", "CRS") for name in SIDES),
@@ -85,10 +96,10 @@ PLACE = (
 CLASS = Column("class", "string", "class name of the detector")
 
 BOX = (
-    Column("x0", "float32", "lowest column of the box", "px"),
-    Column("y0", "float32", "lowest row of the box", "px"),
-    Column("x1", "float32", "highest column of the box", "px"),
-    Column("y1", "float32", "highest row of the box", "px"),
+    Column("x0", "float32", "lowest column of the box, in the upright file", "px"),
+    Column("y0", "float32", "lowest row of the box, in the upright file", "px"),
+    Column("x1", "float32", "highest column of the box, in the upright file", "px"),
+    Column("y1", "float32", "highest row of the box, in the upright file", "px"),
     Column("width_m", "float64", "first to second corner; null without a CRS", "m", True),
     Column("height_m", "float64", "second to third corner; null without a CRS", "m", True),
 )
@@ -114,7 +125,7 @@ TILES = Table(
     (
         KEY,
         SCENE,
-        Column("col_off", "int64", "first column of the core", "px"),
+        Column("col_off", "int64", "first column of the core, at the resolution read", "px"),
         Column("row_off", "int64", "first row of the core", "px"),
         Column("width", "int64", "columns of the core", "px"),
         Column("height", "int64", "rows of the core", "px"),
@@ -135,10 +146,12 @@ TILES = Table(
         Column("estimated_angle", "float64", "its angle, as of blur_angle", "degree", True),
         Column("estimated_confidence", "float64", "0: nothing could be said", "1", True),
         Column("skipped", "bool", "estimated sharp, so not deblurred: after is before"),
+        Column("fallback", "string", "why after is before though deblurred; null if not", "", True),
         Column("kept", "int64", "objects in both arms, before and after", "objects"),
         Column("gained", "int64", "objects only in the arm after", "objects"),
         Column("lost", "int64", "objects only in the arm before", "objects"),
         Column("arms", "list of struct", "sums per arm; none if empty", fields=ARM_SUMS),
+        *TAKEN,
         *PLACE,
     ),
     order=("key",),
@@ -157,6 +170,7 @@ DETECTIONS = Table(
         Column("outcome", "string", "found, false or ignored; null without a truth", "", True),
         Column("label", "int64", "number of the label it took; null if none", "", True),
         *BOX,
+        *TAKEN,
         *PLACE,
     ),
     order=("key", "arm", "score", "class", "x0", "y0", "x1", "y1", "geometry"),
@@ -183,6 +197,7 @@ LEDGER = Table(
         Column("reblur_evidence", "float32", "share of its blurred signal in before", "1", True),
         Column("reblur_residual", "float32", "misfit, in units of the usual one", "1", True),
         *BOX,
+        *TAKEN,
         *PLACE,
     ),
     order=(
@@ -229,7 +244,7 @@ REJECTED = Table(
     (
         KEY,
         SCENE,
-        Column("stage", "string", "where it failed: open, read, deblur, detect or measure"),
+        Column("stage", "string", "where it failed: open, read, deblur, mosaic, detect or measure"),
         Column("exception", "string", "type of the error"),
         Column("message", "string", "text of the error"),
         Column("replay", "string", "shell command that runs this window alone"),
