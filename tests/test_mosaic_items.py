@@ -13,6 +13,7 @@ import shapely
 import stac_geoparquet.arrow
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from referencing import Registry, Resource
+from stac_validator.validate import StacValidate
 
 from transforms.mosaic_items import (
     EXTENSIONS,
@@ -115,6 +116,33 @@ def test_a_wrong_item_does_not_pass(where, value, extension_schemas):
     place[where[-1]] = value
     with pytest.raises((jsonschema.ValidationError, pystac.STACValidationError)):
         check(content, extension_schemas)
+
+
+def local_schemas():
+    """Return where stac-valid finds every schema, by address."""
+    core = Path(pystac.__file__).parent / "validation" / "jsonschemas"
+    found = {
+        address: str(SCHEMAS / f"{parts[-3]}-{parts[-2]}.json")
+        for address in EXTENSIONS
+        for parts in [address.split("/")]
+    }
+    found["https://proj.org/schemas/v0.7/projjson.schema.json"] = str(
+        SCHEMAS / "projjson-v0.7.json"
+    )
+    item = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema"
+    found |= {f"{item}/{path.name}": str(path) for path in core.glob("stac-spec/v1.1.0/*.json")}
+    return found | {
+        f"https://geojson.org/schema/{path.name}": str(path) for path in core.glob("geojson/*.json")
+    }
+
+
+def test_stac_valid_says_the_same():
+    validator = StacValidate(schema_map=local_schemas())
+    assert validator.validate_dict(stored(item_of()))
+    assert len(validator.message[0]["schema"]) == 1 + len(EXTENSIONS)
+    wrong = stored(item_of())
+    wrong["properties"]["proj:shape"] = [300]
+    assert not StacValidate(schema_map=local_schemas()).validate_dict(wrong)
 
 
 def test_every_extension_has_its_schema(extension_schemas):
