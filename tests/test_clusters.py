@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_rows import make_scene
+from made_rows import make_camera_scene, make_scene
 
 from configs.schema import IntervalConfig
 from transforms.clusters import ENOUGH, MOST, Clusters
@@ -57,6 +57,39 @@ def test_blocks_are_as_large_as_leaves_enough_of_them(scenes, core, block, plann
 def test_a_block_can_be_given():
     assert clusters_of(1, clusters="block", block=3).block == 3
     assert clusters_of(1, clusters="block", block=3).planned == 9
+
+
+def street(*sequences):
+    return [make_camera_scene(f"{n}.jpg", sequence=name) for n, name in enumerate(sequences)]
+
+
+def choose(scenes, **settings):
+    return Clusters.of(scenes, core=512, config=IntervalConfig(**settings))
+
+
+@pytest.mark.parametrize("by", ["auto", "sequence"])
+def test_pictures_of_a_camera_are_clustered_by_sequence_however_few(by):
+    scenes = street(*["a"] * ENOUGH, *["b"] * ENOUGH)
+    clusters = choose(scenes, clusters=by)
+    assert (clusters.by, clusters.planned) == ("sequence", 2)
+    core = Rectangle(512, 0, 512, 512)
+    names = [clusters.name(Window(scene, core, core, None)) for scene in scenes]
+    assert names == ["a"] * ENOUGH + ["b"] * ENOUGH
+
+
+def test_pictures_of_a_camera_can_be_clusters_of_their_own():
+    assert choose(street("a", "a", "b"), clusters="scene").planned == 3
+
+
+@pytest.mark.parametrize("scenes", [[make_scene()], [*street("a"), make_scene()]])
+def test_sequences_of_scenes_without_a_camera_are_an_error(scenes):
+    with pytest.raises(ValueError, match=r"got 1 scenes without one, such as a\.tif: take scene"):
+        choose(scenes, clusters="sequence")
+
+
+def test_no_scenes_are_no_sequences():
+    assert choose([], clusters="sequence").planned == 0
+    assert choose([]).by == "block"
 
 
 @given(OFFSETS, OFFSETS, st.sampled_from([1, 3, 8]))

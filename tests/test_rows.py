@@ -1,11 +1,14 @@
 """Records to rows: places, sums, and what a run without truth must not say."""
 
 import dataclasses
+import json
 import math
 import re
 import shlex
 
+import geopandas
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import shapely
 from hypothesis import given
@@ -17,6 +20,7 @@ from made_rows import (
     TURNED,
     UTM,
     join_detections,
+    make_camera_scene,
     make_detections,
     make_scene,
     make_tile_row,
@@ -25,7 +29,8 @@ from made_rows import (
 
 from transforms.clusters import Clusters
 from transforms.functional.boxes import Detections
-from transforms.records import Blur, Rejected, SummaryRow, TileRow
+from transforms.parquet import encode, write_part
+from transforms.records import Blur, Grid, Rejected, SummaryRow, TileRow
 from transforms.rows import (
     OF_OBJECTS,
     detection_rows,
@@ -281,6 +286,143 @@ def test_a_box_outside_the_projection_has_no_place_and_no_metres():
     before, _ = detections_of(nowhere, CAR, crs="EPSG:4326")
     assert {name: before[name] for name in NO_PLACE} == NO_PLACE
     assert (before["width_m"], before["height_m"]) == (None, None)
+
+
+STREET = (13.4, 0.0)
+
+
+def all_rows_of(scene, crs="scene"):
+    """Return the rows of tile, detections and ledger of a scene, and the CRSs of their places."""
+    row = changed_row(scene=scene)
+    kinds = (
+        rows_of(row, crs),
+        detection_rows(row, names=NAMES, min_score=0, crs=crs),
+        ledger_rows(row, names=NAMES, crs=crs),
+    )
+    return [line for rows in kinds for line in rows.rows], {rows.crs for rows in kinds}
+
+
+def test_a_picture_of_a_camera_lies_where_the_camera_stood():
+    lines, crss = all_rows_of(make_camera_scene(longitude=13.4))
+    assert len(lines) == 1 + 4 + 3
+    assert crss == {"EPSG:4326"}
+    for line in lines:
+        point = shapely.from_wkb(line["geometry"])
+        assert (point.geom_type, point.x, point.y) == ("Point", *STREET)
+        assert tuple(line["bbox"].values()) == point.bounds
+        assert (line["sequence"], line["heading"]) == ("street", 90)
+        assert line["time"] == "2024-02-29T23:59:58-03:00"
+
+
+def test_the_numbers_of_a_picture_of_a_camera_are_pixels():
+    tile = tile_of(make_camera_scene())
+    assert (tile["left"], tile["bottom"], tile["right"], tile["top"]) == (0, 512, 512, 1024)
+    assert tile["crs"] is None
+    before, _ = detections_of(make_camera_scene(), CAR)
+    assert [before[side] for side in ("x0", "y0", "x1", "y1")] == [*CAR]
+    assert (before["width_m"], before["height_m"]) == (None, None)
+
+
+def test_a_camera_is_put_into_the_crs_that_was_asked_for():
+    lines, crss = all_rows_of(make_camera_scene(longitude=180.0), "EPSG:3857")
+    assert crss == {"EPSG:3857"}
+    # Half the circumference of the sphere that Web Mercator takes the earth for.
+    x = math.pi * 6_378_137
+    assert shapely.from_wkb(lines[0]["geometry"]).bounds == pytest.approx((x, 0, x, 0), abs=1e-6)
+
+
+def test_scenes_without_a_camera_have_neither_sequence_nor_heading():
+    lines, _ = all_rows_of(make_scene())
+    assert {(line["sequence"], line["heading"], line["time"]) for line in lines} == {
+        (None, None, None)
+    }
+    timed = dataclasses.replace(make_scene(), time="2024-05-01T10:00:00Z")
+    assert {line["time"] for line in all_rows_of(timed)[0]} == {"2024-05-01T10:00:00Z"}
+    [unknown, *_], _ = all_rows_of(make_camera_scene(heading=None))
+    assert unknown["heading"] is None
+
+
+def test_a_fallback_says_why():
+    row = dataclasses.replace(make_tile_row(), fallback="saturated")
+    assert rows_of(row).rows[0]["fallback"] == "saturated"
+    assert tile_of()["fallback"] is None
+
+
+def resampled_scene():
+    """Return a scene read at twice the pixel size across and four times along."""
+    a, b, c, d, e, f = UTM
+    file_grid = Grid(4 * 4096, 2 * 4096, UTM)
+    coarse = dataclasses.replace(make_scene(), file_grid=file_grid)
+    return dataclasses.replace(coarse, transform=(2 * a, b, c, d, 4 * e, f))
+
+
+def test_boxes_of_a_resampled_scene_are_in_pixels_of_the_file():
+    before, _ = detections_of(resampled_scene(), CAR)
+    box = [before[side] for side in ("x0", "y0", "x1", "y1")]
+    assert box == [2 * 100, 4 * 600, 2 * 130, 4 * 612]
+    # Where the file's own transform puts the box in pixels of the file.
+    place = shapely.from_wkb(before["geometry"])
+    x0, y0 = 500_000 + 0.15 * box[0], 5_300_000 - 0.15 * box[1]
+    assert (place.bounds[0], place.bounds[3]) == pytest.approx((x0, y0))
+    assert before["width_m"] == pytest.approx(60 * 0.15, rel=1e-3)
+    assert before["height_m"] == pytest.approx(48 * 0.15, rel=1e-3)
+
+
+def at_the_date_line():
+    """Return a scene whose CAR crosses 180 degrees east, 11.5 m of it on the far side."""
+    return make_scene(crs="EPSG:4326", transform=(1e-5, 0, 180 - 115e-5, 0, -1e-5, -16.8))
+
+
+def test_a_box_on_the_date_line_is_cut_there():
+    before, _ = detections_of(at_the_date_line(), CAR)
+    place = shapely.from_wkb(before["geometry"])
+    assert place.geom_type == "MultiPolygon"
+    assert place.area == pytest.approx(30e-5 * 12e-5)
+    bbox = [before["bbox"][side] for side in ("xmin", "xmax")]
+    assert bbox == pytest.approx([180 - 15e-5, 15e-5 - 180])
+    assert before["width_m"] == pytest.approx(30e-5 * 111_320 * math.cos(math.radians(16.8)), 1e-3)
+
+
+def write_detections(folder, *scenes, boxes=(CAR, VAN, BUS)):
+    rows = [row for scene in scenes for row in detections_of(scene, *boxes)]
+    batch = encode(rows, DETECTIONS)
+    settings = {"name": "part.parquet", "crs": "EPSG:4326", "run_id": "r"}
+    write_part([batch], DETECTIONS, output=folder, **settings)
+    return folder / "detections" / "part.parquet"
+
+
+@pytest.mark.parametrize(
+    ("scenes", "types"),
+    [
+        ((), []),
+        ((make_camera_scene(),), ["Point"]),
+        ((make_scene(crs="EPSG:4326", transform=DEGREES),), ["Polygon"]),
+        (
+            (make_camera_scene(), at_the_date_line()),
+            ["MultiPolygon", "Point", "Polygon"],
+        ),
+    ],
+)
+def test_a_part_names_the_geometries_that_it_holds(tmp_path, scenes, types):
+    path = write_detections(tmp_path, *scenes)
+    told = json.loads(pq.read_metadata(path).metadata[b"geo"])["columns"]["geometry"]
+    assert told["geometry_types"] == types
+    frame = geopandas.read_parquet(path)
+    assert sorted(set(frame.geometry.geom_type)) == types
+
+
+def test_a_part_across_the_date_line_has_bounds_across_it_and_order_along_it(tmp_path):
+    scene = at_the_date_line()
+    boxes = [(col, 600.0, col + 6, 606.0) for col in (0.0, 50.0, 100.0, 113.0, 130.0, 200.0)]
+    path = write_detections(tmp_path, scene, boxes=boxes)
+    told = json.loads(pq.read_metadata(path).metadata[b"geo"])["columns"]["geometry"]
+    west, _, east, _ = told["bbox"]
+    assert (west, east) == pytest.approx((180 - 115e-5, -180 + 91e-5))
+    columns = pq.read_table(path, columns=["x0"])["x0"].to_pylist()
+    assert set(columns) == {box[0] for box in boxes}
+    # What lies on one side of the line stays together.
+    sides = [(x > 115) for x in columns if x != 113]
+    assert sides in (sorted(sides), sorted(sides, reverse=True))
 
 
 def test_a_run_without_truth_speaks_of_neither_recall_nor_gain():

@@ -194,7 +194,8 @@ def _place_on_globe(corners: Points, source: str, target: str) -> Place | None:
     longitudes, latitudes = np.unwrap(ring[:, 0], period=360), ring[:, 1]
     if not _crs(source).is_geographic and _meets_pole(longitudes, latitudes):
         return None
-    longitudes = longitudes - _turns(float(longitudes.min()))
+    # Without the last point, which may differ from the first in its last bits.
+    longitudes, latitudes = longitudes[:-1] - _turns(float(longitudes.min())), latitudes[:-1]
     polygon = shapely.Polygon(np.stack([longitudes, latitudes], axis=-1))
     if not polygon.is_valid:
         return None
