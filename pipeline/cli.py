@@ -64,9 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     plan.set_defaults(command=_plan)
 
     replay = commands.add_parser("replay", help="process one window of an earlier run again")
-    replay.add_argument("output", type=Path, help="the folder of the run")
+    replay.add_argument("output", help="the folder of the run, or its URL on an object store")
     replay.add_argument("key", help="the window's key, as in the tables tiles and rejected")
     replay.set_defaults(command=_replay)
+
+    export = commands.add_parser("export", help="a table of a run as FlatGeobuf or PMTiles")
+    _add_export(export)
 
     calibrate = commands.add_parser(
         "calibrate", help="choose the score threshold on a sharp labelled set"
@@ -101,6 +104,14 @@ def _add_probe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers as JSON")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw charts and answers, PNG")
     parser.set_defaults(command=_probe)
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("output", help="the folder of a finished run, or its URL on a store")
+    parser.add_argument("--format", required=True, choices=("flatgeobuf", "pmtiles"))
+    parser.add_argument("--table", default="detections", choices=("detections", "ledger", "tiles"))
+    parser.add_argument("--to", metavar="FILE", help="the file to write; default: in the run")
+    parser.set_defaults(command=_export)
 
 
 def _add_calibrate(parser: argparse.ArgumentParser) -> None:
@@ -194,11 +205,24 @@ def _plan(options: argparse.Namespace, beam_flags: list[str]) -> int:
 
 
 def _replay(options: argparse.Namespace, beam_flags: list[str]) -> int:
+    from upath import UPath
+
     from pipeline.run import replay
 
     if beam_flags:
         raise ValueError(f"replay takes no Beam flags, got {' '.join(beam_flags)}")
-    return replay(options.output, options.key)
+    return replay(UPath(options.output), options.key)
+
+
+def _export(options: argparse.Namespace, beam_flags: list[str]) -> int:
+    from upath import UPath
+
+    from pipeline.export import export
+
+    if beam_flags:
+        raise ValueError(f"export takes no Beam flags, got {' '.join(beam_flags)}")
+    target = None if options.to is None else UPath(options.to)
+    return export(UPath(options.output), options.table, options.format, target)
 
 
 def _calibrate(options: argparse.Namespace, beam_flags: list[str]) -> int:

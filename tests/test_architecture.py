@@ -20,11 +20,17 @@ ALLOWED = {
 DOORS = {
     "rasterio": {
         "transforms/gdal.py",
+        "transforms/network.py",
         "transforms/scenes.py",
         "transforms/read.py",
         "transforms/mosaic.py",
     },
-    "pyarrow": {"transforms/parquet.py", "transforms/write.py", "transforms/label_files.py"},
+    "pyarrow": {
+        "transforms/parquet.py",
+        "transforms/write.py",
+        "transforms/label_files.py",
+        "transforms/vector_files.py",
+    },
     "apache_beam": {"pipeline/", "transforms/"},
     "torch": {"models/", "transforms/inference.py", "transforms/deblur.py", "transforms/detect.py"},
 }
