@@ -1,11 +1,16 @@
 """Settings and fixtures shared by all tests."""
 
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from stores import Store
 
 # Laws are about values: how long an example takes on a busy machine is no fault.
 settings.register_profile("facts", deadline=None, max_examples=50)
@@ -21,6 +26,25 @@ def rendered_scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
     from pipeline.demo import write_demo_scene
 
     return write_demo_scene(tmp_path_factory.mktemp("rendered"), seed=3, size=640)
+
+
+@pytest.fixture(scope="session")
+def store_server() -> Iterator[str]:
+    """Return the address of an S3-protocol server."""
+    from stores import running_server
+
+    with running_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def store(store_server: str, request: pytest.FixtureRequest) -> Iterator["Store"]:
+    """Return an empty bucket, with server and credentials in the environment."""
+    from stores import store_in_environment
+
+    number = zlib.crc32(request.node.nodeid.encode())
+    with store_in_environment(store_server, f"maps-{number}") as store:
+        yield store
 
 
 @pytest.fixture(scope="session")
