@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
+from upath import UPath
 
 from configs.comparison import Contender
 from pipeline.contenders import Steps
@@ -89,7 +90,7 @@ COLUMNS = (
 
 def read_summary(run: Path) -> Numbers:
     """Return the numbers over everything of a finished main job."""
-    _, numbers = overall([SummaryRow(**row) for row in read_rows(run, SUMMARY)])
+    _, numbers = overall([SummaryRow(**row) for row in read_rows(UPath(run), SUMMARY)])
     return numbers
 
 

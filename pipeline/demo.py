@@ -49,7 +49,7 @@ def run_demo(beam_flags: Sequence[str] = ()) -> int:
     """
     config = validate(RunConfig, load_yaml(find_config("demo")), source="demo.yaml")
     print("Rendering the demo scene ...", flush=True)
-    scene, labels = write_demo_scene(config.output.parent / "scene")
+    scene, labels = write_demo_scene(Path(str(config.output.parent), "scene"))
     section = config.input.model_copy(update={"scenes": (str(scene),), "labels": labels})
     return run(config.model_copy(update={"input": section}), beam_flags, force=True)
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -13,9 +12,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from upath import UPath
+
 from configs.schema import InputConfig, RunConfig
 from transforms.arms import planned_arms
 from transforms.parquet import Part
+from transforms.stamps import Stamp
+from transforms.stamps import stamp as stamp
+from transforms.storage import (
+    check_reachable,
+    is_empty,
+    is_file,
+    reaching,
+    write_bytes_whole,
+)
 from transforms.tables import SCHEMA_VERSION
 
 NAME = "run.json"
@@ -23,9 +33,6 @@ DISTRIBUTION = "aerial-deblur"
 LIBRARIES = ("apache-beam", "numpy", "pyarrow", "rasterio", "torch", "ultralytics")
 NOT_IDENTITY = {"output", "engine", "max_rejected"}
 """Settings that change no row: where to, how fast, and when to complain."""
-
-Stamp = tuple[str, int, int]
-"""A file as known without reading it: path, size in bytes, time of change in ns."""
 
 Manifest = dict[str, Any]
 
@@ -54,12 +61,6 @@ class Counts:
     rejected: int
 
 
-def stamp(path: str | Path) -> Stamp:
-    """Return what identifies a file without reading it."""
-    status = os.stat(path)
-    return str(path), status.st_size, status.st_mtime_ns
-
-
 def run_identity(config: RunConfig, scenes: Sequence[Stamp], weights: Mapping[str, str]) -> str:
     """Return 12 hex digits: the same settings, inputs, labels, weights and code give the same rows.
 
@@ -68,7 +69,7 @@ def run_identity(config: RunConfig, scenes: Sequence[Stamp], weights: Mapping[st
     known = {
         "schema_version": SCHEMA_VERSION,
         "config": config.model_dump(mode="json", exclude=NOT_IDENTITY),
-        "inputs": sorted(scenes),
+        "inputs": sorted(scenes, key=_canonical),
         "labels": [stamp(path) for path in truth_files(config.input)],
         "weights": dict(weights),
         "code": code_version(),
@@ -95,23 +96,28 @@ def describe_run(
     }
 
 
-def start(output: Path, manifest: Manifest) -> None:
-    """Write the manifest of a run that begins now."""
-    output.mkdir(parents=True, exist_ok=True)
+def start(output: UPath, manifest: Manifest) -> None:
+    """Write the manifest of a run that begins now.
+
+    Raises StorageError if the output is on a store that does not let us.
+    """
     _write(output, {**manifest, "state": "running", "started": _now().isoformat()})
 
 
 def finish(
-    output: Path,
+    output: UPath,
     *,
     exit_code: int,
     counts: Counts | None = None,
     seconds: Mapping[str, float] | None = None,
     pixels: int = 0,
+    reads: Mapping[str, object] | None = None,
     parts: Sequence[Part] = (),
     error: str | None = None,
 ) -> Manifest:
     """Complete the manifest of a started run and return it; `pixels` are those measured.
+
+    `reads` is what was asked of servers.
 
     The state is `done` only for exit code 0: anything else is done again by the next run.
     """
@@ -128,13 +134,14 @@ def finish(
         "wall_seconds": round(wall, 3),
         "stage_seconds": {stage: round(time, 3) for stage, time in (seconds or {}).items()},
         "mpix": pixels / 1e6,
+        "reads": dict(reads) if reads else None,
         "outputs": [asdict(part) for part in parts],
     }
     _write(output, manifest)
     return manifest
 
 
-def read(output: Path) -> Manifest:
+def read(output: UPath) -> Manifest:
     """Return the manifest of an output folder; raises OutputError if it cannot be understood."""
     path = output / NAME
     try:
@@ -145,17 +152,24 @@ def read(output: Path) -> Manifest:
     return manifest
 
 
-def check_output(output: Path, run_id: str, *, force: bool) -> Literal["fresh", "resume", "done"]:
+def check_output(output: UPath, run_id: str, *, force: bool) -> Literal["fresh", "resume", "done"]:
     """Say what a run may do with a folder: begin, do an unfinished run again, or nothing at all.
 
-    Raises OutputError if it holds anything else and `force` is not given.
+    Raises OutputError if it holds anything else and `force` is not given, StorageError if it is on
+    a store that does not let us look.
     """
-    if output.exists() and not output.is_dir():
+    check_reachable(output)
+    with reaching(output):
+        return _check_output(output, run_id, force=force)
+
+
+def _check_output(output: UPath, run_id: str, *, force: bool) -> Literal["fresh", "resume", "done"]:
+    if is_file(output):
         raise OutputError(f"the output must be a folder, but {output} is a file")
-    if force or not output.exists() or not any(output.iterdir()):
+    if force or is_empty(output):
         return "fresh"
     remedy = "give another folder with --output, or replace its tables with --force"
-    if not (output / NAME).exists():
+    if not is_file(output / NAME):
         raise OutputError(f"{output} is not empty and holds no run: {remedy}")
     found = read(output)
     if found["run_id"] != run_id:
@@ -198,9 +212,9 @@ def code_version() -> str:
     return f"{_version(DISTRIBUTION)}+g{commit}{dirty}"
 
 
-def _is_complete(output: Path, manifest: Manifest) -> bool:
+def _is_complete(output: UPath, manifest: Manifest) -> bool:
     outputs = manifest.get("outputs", [])
-    return manifest["state"] == "done" and all((output / part["path"]).exists() for part in outputs)
+    return manifest["state"] == "done" and all(is_file(output / part["path"]) for part in outputs)
 
 
 def truth_files(config: InputConfig) -> list[Path]:
@@ -218,8 +232,9 @@ def _files_of(path: Path) -> list[Path]:
 
 
 def _describe_file(known: Stamp) -> Manifest:
-    path, size, changed = known
-    return {"path": path, "size": size, "mtime_ns": changed}
+    path, size, version = known
+    name = "version" if "://" in path else "mtime_ns"
+    return {"path": path, "size": size, name: version}
 
 
 def _version(distribution: str) -> str:
@@ -239,12 +254,10 @@ def _git(root: Path, *arguments: str) -> str:
     return said.stdout.strip()
 
 
-def _write(output: Path, manifest: Manifest) -> None:
+def _write(output: UPath, manifest: Manifest) -> None:
     """Replace the manifest in one step, so that no reader ever sees half of one."""
-    temporary = output / f".{NAME}.{os.getpid()}"
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
-    temporary.write_text(f"{text}\n", encoding="utf-8")
-    os.replace(temporary, output / NAME)
+    write_bytes_whole(output / NAME, f"{text}\n".encode())
 
 
 def _canonical(content: object) -> str:

@@ -52,7 +52,7 @@ class Reports:
         )
         tiles = partial(tile_rows, threshold=threshold, clusters=plan.clusters, crs=report.crs)
         ledger = partial(ledger_rows, names=plan.names, crs=report.crs)
-        rejected = partial(rejected_rows, output=config.output)
+        rejected = partial(rejected_rows, output=str(config.output))
         return Reports(
             tiles=(TILES, tiles, destination),
             detections=(DETECTIONS, found, destination),

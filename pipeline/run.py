@@ -1,7 +1,7 @@
 """Run the main job from start to finish: check, submit, count, report, exit code."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import apache_beam as beam
@@ -9,6 +9,7 @@ from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult
 from rich.console import Console
+from upath import UPath
 
 from configs.load import validate
 from configs.schema import RunConfig
@@ -21,10 +22,13 @@ from pipeline.planning import Plan, describe, plan_run
 from pipeline.progress import run_with_progress
 from pipeline.verdict import results_table, verdict
 from pipeline.worker_log import workers_log_to
+from transforms import network
+from transforms.network import NetworkUse, take_network_use
 from transforms.objects import change_of, claimed_objects
 from transforms.parquet import list_parts, read_rows
 from transforms.records import Rejected, SummaryRow, TileRow
 from transforms.stopwatch import NAMESPACE
+from transforms.storage import check_reachable
 from transforms.tables import REJECTED, SUMMARY, TILES
 
 WORKER_LOG = "_workers.log"
@@ -38,6 +42,8 @@ def run(config: RunConfig, beam_flags: Sequence[str] = (), *, force: bool = Fals
     """
     console = Console(stderr=True)
     options = beam_options(config.engine, beam_flags)
+    check_reachable(config.output)
+    take_network_use()
     plan = plan_run(config, local=options.view_as(StandardOptions).runner == LOCAL_RUNNER)
     console.print(describe(plan))
     if manifest.check_output(config.output, plan.run_id, force=force) == "done":
@@ -45,14 +51,14 @@ def run(config: RunConfig, beam_flags: Sequence[str] = (), *, force: bool = Fals
         return ExitCode.NOTHING_TO_DO
     manifest.start(config.output, plan.manifest)
     try:
-        return _run(plan, options, console)
+        return _run(plan, options, console, take_network_use())
     except BaseException as error:
         message = f"{type(error).__name__}: {error}"
         manifest.finish(config.output, exit_code=1, error=message)
         raise
 
 
-def replay(output: Path, key: str) -> int:
+def replay(output: UPath, key: str) -> int:
     """Process one window of an earlier run again, in this process, and say how it ends.
 
     Returns 0 if it is measured or empty, 3 if it is rejected again.
@@ -74,7 +80,7 @@ def replay(output: Path, key: str) -> int:
     return ExitCode.OK
 
 
-def _run(plan: Plan, options: PipelineOptions, console: Console) -> int:
+def _run(plan: Plan, options: PipelineOptions, console: Console, planning: NetworkUse) -> int:
     config = plan.config
 
     def submit(progress: Path) -> PipelineResult:
@@ -100,6 +106,7 @@ def _run(plan: Plan, options: PipelineOptions, console: Console) -> int:
         counts=counts,
         seconds=_stage_seconds(result),
         pixels=plan.core_pixels,
+        reads=describe_reads(_counters(result, network.NAMESPACE), planning),
         parts=list_parts(config.output),
     )
     console.print(results_table(summary))
@@ -139,8 +146,30 @@ def _judge_rejects(counts: Counts, allowed: float, console: Console) -> int:
 
 def _stage_seconds(result: PipelineResult) -> dict[str, float]:
     """Return the seconds that all workers together spent in each stage."""
-    counters = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
-    return {counter.key.metric.name: counter.committed / 1e6 for counter in counters}
+    return {stage: count / 1e6 for stage, count in _counters(result, NAMESPACE).items()}
+
+
+def _counters(result: PipelineResult, namespace: str) -> dict[str, int]:
+    """Return the sums over all workers of the counters of a namespace, by name."""
+    counters = result.metrics().query(MetricsFilter().with_namespace(namespace))["counters"]
+    return {counter.key.metric.name: counter.committed for counter in counters}
+
+
+def describe_reads(counts: Mapping[str, int], planning: NetworkUse) -> dict[str, object] | None:
+    """Return what was asked of servers for run.json, or None where nobody counted.
+
+    `planning` is what opening the scenes cost before the workers began.
+    """
+    if not planning.known:
+        return None
+    tiles, requests = counts.get("reads", 0), counts.get("requests", 0)
+    return {
+        "requests": requests,
+        "bytes": counts.get("bytes", 0),
+        "tiles": tiles,
+        "requests_per_tile": round(requests / tiles, 2) if tiles else None,
+        "planning": {"requests": planning.requests, "bytes": planning.bytes},
+    }
 
 
 def _describe(row: TileRow) -> str:

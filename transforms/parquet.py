@@ -2,20 +2,19 @@
 
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from upath import UPath
 
 from transforms.functional.morton import morton_codes
 from transforms.georeference import crs_to_projjson, join_bounds
+from transforms.storage import find_files, written_whole
 from transforms.tables import SCHEMA_VERSION, SIDES, Column, Row, Table
 
 WKB_TYPES = {b"\x01": "Point", b"\x03": "Polygon", b"\x06": "MultiPolygon"}
@@ -47,45 +46,49 @@ def write_part(
     batches: Iterable[pa.RecordBatch],
     table: Table,
     *,
-    output: Path,
+    output: UPath,
     name: str,
     crs: str | None,
     run_id: str,
 ) -> Part:
-    """Sort the rows of one part and write them, under a temporary name and then renamed.
+    """Sort the rows of one part and write them; the file appears whole, in place of an earlier one.
 
     The bytes depend on the set of rows and the keywords but `output`, not on the order of the rows.
     """
     schema = arrow_schema(table)
     gathered = pa.Table.from_batches([batch.cast(schema) for batch in batches], schema)
     content = _sort(gathered.combine_chunks(), table)
-    path = output / table.name / name
-    temporary = temporary_folder(output, table) / f"{uuid.uuid4().hex}.parquet"
-    temporary.parent.mkdir(parents=True, exist_ok=True)
     labelled = content.replace_schema_metadata(_metadata(content, table, crs, run_id))
-    pq.write_table(labelled, temporary, row_group_size=ROW_GROUP, compression="zstd")
-    digest = _sha256(temporary)
-    os.replace(temporary, path)
+    with written_whole(output / table.name / name, temporary_folder(output, table)) as local:
+        pq.write_table(labelled, local, row_group_size=ROW_GROUP, compression="zstd")
+        with local.open("rb") as file:
+            digest = _sha256(file)
     return Part(f"{table.name}/{name}", content.num_rows, digest)
 
 
-def temporary_folder(output: Path, table: Table) -> Path:
-    """Return where parts of a table are written before they get their names."""
+def temporary_folder(output: UPath, table: Table) -> UPath:
+    """Return where parts of a table are written in a file system before they get their names."""
     return output / table.name / "_tmp"
 
 
-def list_parts(output: Path) -> list[Part]:
+def list_parts(output: UPath) -> list[Part]:
     """Return the parts of every table in an output folder, as `publish` left them."""
-    return [
-        Part(path.relative_to(output).as_posix(), pq.read_metadata(path).num_rows, _sha256(path))
-        for path in sorted(output.glob("*/part-*.parquet"))
-    ]
+    return [_to_part(output, path) for path in find_files(output, "*/part-*.parquet")]
 
 
-def read_rows(output: Path, table: Table, columns: Sequence[str] | None = None) -> Iterator[Row]:
+def _to_part(output: UPath, path: UPath) -> Part:
+    with path.open("rb") as file:
+        rows = pq.read_metadata(file).num_rows
+        file.seek(0)
+        return Part(f"{path.parent.name}/{path.name}", rows, _sha256(file))
+
+
+def read_rows(output: UPath, table: Table, columns: Sequence[str] | None = None) -> Iterator[Row]:
     """Yield the rows of a table, part by part in the order of their names."""
-    for path in sorted((output / table.name).glob("part-*.parquet")):
-        yield from pq.read_table(path, columns=columns and list(columns)).to_pylist()
+    for path in find_files(output / table.name, "part-*.parquet"):
+        with path.open("rb") as file:
+            content = pq.read_table(file, columns=columns and list(columns))
+        yield from content.to_pylist()
 
 
 def arrow_schema(table: Table) -> pa.Schema:
@@ -183,6 +186,6 @@ def _geometry_types(content: pa.Table) -> list[str]:
     return sorted(WKB_TYPES[kind] for kind in kinds)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sha256(file: BinaryIO) -> str:
+    # Files opened for reading can fill a buffer, which their declared type does not say.
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """Write: records of a run as Parquet tables, with deterministic part names and bytes.
 
-    record -> rows -> one small batch -> grouped by part -> sorted -> temporary file -> rename
+    record -> rows -> one small batch -> grouped by part -> sorted -> file that appears whole
 
 A part's name depends on the CRS and on a checksum of the row's key, and its rows are sorted: a
 retried bundle replaces its file by an equal one, and two runs give equal files.
@@ -12,14 +12,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+from upath import UPath
 
 from transforms.georeference import crs_name
 from transforms.parquet import Part, encode, temporary_folder, write_part
+from transforms.storage import find_files, is_local
 from transforms.tables import Rows, Table
 
 PartKey = tuple[str, str | None]
@@ -37,7 +38,7 @@ class Destination:
     All rows of a part are held in the memory of one worker, so that many detections need shards.
     """
 
-    output: Path
+    output: UPath
     run_id: str
     shards: int = 1
 
@@ -115,8 +116,11 @@ def publish(table: Table, parts: Sequence[Part], destination: Destination) -> li
     if not parts:
         empty = part_key(Rows(""), table, 1)
         parts = [write_batches(empty, [], table, destination)]
-    written = {destination.output / part.path for part in parts}
-    for stale in set((destination.output / table.name).glob("part-*.parquet")) - written:
-        stale.unlink()
-    shutil.rmtree(temporary_folder(destination.output, table), ignore_errors=True)
+    output = destination.output
+    written = {part.path for part in parts}
+    for path in find_files(output / table.name, "part-*.parquet"):
+        if f"{table.name}/{path.name}" not in written:
+            path.unlink()
+    if is_local(output):
+        shutil.rmtree(str(temporary_folder(output, table)), ignore_errors=True)
     return sorted(parts)

@@ -1,0 +1,79 @@
+"""Stamps: what identifies a file, an object or a web page without reading it."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+from upath import UPath
+
+from transforms.storage import forget_listings, reaching
+
+Stamp = tuple[str, int | None, int | str | None]
+"""Path, size in bytes, and the time of change in ns or, of a URL, its etag or date.
+
+What nobody tells is None: a change cannot be seen there.
+"""
+
+SECONDS = 10
+"""After which a web server that does not answer is taken for one that does not tell."""
+
+
+def stamp_all(paths: Sequence[str]) -> list[Stamp]:
+    """Return the stamps of many files, in their order; URLs are asked 16 at a time."""
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(stamp, paths))
+
+
+def stamp(path: str | Path) -> Stamp:
+    """Return what identifies a file without reading it; of a folder, by all files below it.
+
+    A file that cannot be reached has a stamp without size and version: whoever opens it will say
+    what is wrong.
+    """
+    name = str(path)
+    try:
+        if name.startswith(("http://", "https://")):
+            return name, *_ask_web(name)
+        if "://" in name:
+            return name, *_ask_store(UPath(name))
+        return name, *_ask_files(Path(name))
+    except (OSError, ValueError, HTTPException):  # a URLError is an OSError, as is a StorageError
+        return name, None, None
+
+
+def _ask_files(path: Path) -> tuple[int, int | str]:
+    status = path.stat()
+    if not path.is_dir():
+        return status.st_size, status.st_mtime_ns
+    known, size = hashlib.sha256(), 0
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        for name in sorted(names):
+            each = os.stat(os.path.join(folder, name))
+            place = os.path.relpath(os.path.join(folder, name), path)
+            known.update(f"{place}\0{each.st_size}\0{each.st_mtime_ns}\n".encode())
+            size += each.st_size
+    return size, known.hexdigest()
+
+
+def _ask_store(path: UPath) -> tuple[int | None, str | None]:
+    with reaching(path):
+        forget_listings(path)
+        told = path.fs.info(path.path)
+    return told.get("size"), _version(told, ("ETag", "etag", "LastModified", "last_modified"))
+
+
+def _ask_web(url: str) -> tuple[int | None, str | None]:
+    with urlopen(Request(url, method="HEAD"), timeout=SECONDS) as answer:
+        told = answer.headers
+    length = told.get("Content-Length")
+    return int(length) if length else None, _version(told, ("ETag", "Last-Modified"))
+
+
+def _version(told: Mapping[str, object], names: Sequence[str]) -> str | None:
+    found = (told.get(name) for name in names)
+    return next((str(version).strip('"') for version in found if version), None)
