@@ -1,0 +1,111 @@
+"""Hrefs: what a list or a catalogue may name, and where that is."""
+
+import os
+import re
+from collections.abc import Sequence
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+STORES = ("s3", "gs", "az")
+REMOTE = (*STORES, "https")
+"""The schemes of URLs that anyone may name."""
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_QUOTED = "%/:?&=#+,;@!$'()*~[]"
+"""What is left as it stands in the path of an http URL: all that URLs may hold."""
+
+
+class SourceError(ValueError):
+    """What is named is no scene, or must not be one; the message says what to do about it."""
+
+
+def scheme_of(path: str) -> str:
+    """Return the scheme of a URL in lower case, and an empty string for a local path.
+
+    >>> scheme_of("S3://maps/a.tif"), scheme_of("day:1.tif")
+    ('s3', '')
+    """
+    found = _SCHEME.match(path)
+    return found[1].lower() if found else ""
+
+
+def resolve_href(href: str, *, base: str, roots: Sequence[str] = ()) -> str:
+    """Return the absolute path or URL that an href in the document `base` (path or URL) means.
+
+    Any document may name URLs s3, gs, az and https, one that came by http also URLs of the same
+    host. Relative to a URL it may name what lies below its folder, relative to a file the files in
+    or below its folder (symbolic links followed); both also what lies below `roots` (folders or
+    URLs). Nothing remote may name a local file. Raises SourceError for all else.
+
+    >>> resolve_href("./a.tif", base="https://host/maps/item.json?key=1")
+    'https://host/maps/a.tif'
+    """
+    if not href or any(ord(character) < 32 for character in href):
+        raise SourceError(f"the href {href!r} is empty or holds control characters")
+    scheme = scheme_of(href)
+    if scheme in ("", "file") and not scheme_of(base):
+        return _below_folder(_file_of(href) if scheme else href, base, roots)
+    if scheme:
+        _check_url(href, scheme, base)
+        return f"{scheme}{href[len(scheme) :]}"
+    return _below_url(href, base, roots)
+
+
+def _check_url(href: str, scheme: str, base: str) -> None:
+    if ".." in href.split("/"):
+        raise SourceError(f"{href} holds `..`: write the URL that is meant")
+    if scheme == "http":
+        here = scheme_of(base) == "http" and urlsplit(href).netloc == urlsplit(base).netloc
+        if not here:
+            raise SourceError(f"{href} is not encrypted, and no URL of the host of {base}")
+    elif scheme == "file":
+        raise SourceError(f"{base} is remote and must not name a local file, got {href}")
+    elif scheme not in REMOTE:
+        raise SourceError(f"{href} must be a URL of {', '.join(REMOTE)}")
+
+
+def _file_of(href: str) -> str:
+    parts = urlsplit(href)
+    if parts.netloc not in ("", "localhost"):
+        raise SourceError(f"{href} names a file of another machine: mount it, or use https")
+    return unquote(parts.path)
+
+
+def _below_folder(href: str, base: str, roots: Sequence[str]) -> str:
+    if href.startswith("/vsi"):
+        raise SourceError(f"{href} is a name of GDAL's: only files and URLs can be named")
+    folder = os.path.dirname(os.path.abspath(base))
+    # Hrefs are URLs, in which a space is %20; many write the plain name all the same.
+    spellings = [os.path.normpath(os.path.join(folder, name)) for name in (href, unquote(href))]
+    path = next((path for path in spellings if os.path.exists(path)), spellings[0])
+    allowed = [folder, *(root for root in roots if not scheme_of(root))]
+    if not any(_is_below(path, root) for root in allowed):
+        raise SourceError(
+            f"{path} lies outside the folder of {base}: allow its folder with input.roots"
+        )
+    return path
+
+
+def _is_below(path: str, root: str) -> bool:
+    top = os.path.realpath(root)
+    return os.path.commonpath([os.path.realpath(path), top]) == top
+
+
+def _below_url(href: str, base: str, roots: Sequence[str]) -> str:
+    if href.startswith("/"):
+        raise SourceError(f"{base} is remote and must not name a local path, got {href}")
+    url = _join(base, href)
+    allowed = (_join(base, "."), *(f"{root.rstrip('/')}/" for root in roots if scheme_of(root)))
+    if not url.startswith(allowed):
+        raise SourceError(
+            f"{href} leaves the folder of {base}: allow {_join(url, '.')} with input.roots"
+        )
+    return url
+
+
+def _join(base: str, href: str) -> str:
+    """Return what a relative href means beside a URL; keys of stores are not quoted, URLs are."""
+    scheme = scheme_of(base)
+    if scheme not in STORES:
+        return urljoin(base, f"./{quote(href, safe=_QUOTED)}")
+    key = quote(base.split("://", 1)[1])
+    return f"{scheme}://{unquote(urljoin(f'http://{key}', f'./{quote(href)}').split('://', 1)[1])}"
