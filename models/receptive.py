@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from models.backbones import BatchNorm, InstanceNorm, set_normalisation
+from models.backbones import BatchNorm, InstanceNorm
 from models.restorer import Restorer
 
 WIDEST = 8192
@@ -16,10 +16,10 @@ WIDEST = 8192
 def exact_halo(generator: Restorer) -> int:
     """Return the margin in px beyond which no pixel changes a tile, a multiple of the stride.
 
-    It holds for tiles whose sides lie on the network's stride grid, and for norms with running
-    statistics. Found by one backward pass through a copy of the network whose weights are positive
-    and whose activations are linear, so that no influence cancels: where the gradient of a column
-    of outputs is zero, nothing is seen. Raises ValueError for a network that sees the whole tile.
+    It holds for tiles whose sides lie on the network's stride grid, and for frozen norms. Found by
+    one backward pass through a copy of the network whose weights are positive and whose activations
+    are linear, so that no influence cancels: where the gradient of a column of outputs is zero,
+    nothing is seen. Raises ValueError for a network that sees the whole tile.
     """
     if not generator.local:
         raise ValueError(
@@ -52,21 +52,16 @@ def _seen_beyond(network: Restorer, width: int) -> tuple[int | None, int | None]
 
 def _without_cancelling(generator: Restorer) -> Restorer:
     network = copy.deepcopy(generator).double().eval()
-    set_normalisation(network, "frozen")
     for parent, name, module in list(_places(network)):
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.constant_(module.weight, 1 / module.weight[0].numel())
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.ReLU | nn.ReLU6 | nn.LeakyReLU):
+        elif isinstance(module, nn.ReLU | nn.ReLU6 | nn.LeakyReLU | BatchNorm | InstanceNorm):
             setattr(parent, name, nn.Identity())
         elif isinstance(module, nn.MaxPool2d):
             pool = nn.AvgPool2d(module.kernel_size, module.stride, module.padding)
             setattr(parent, name, pool)
-        elif isinstance(module, BatchNorm | InstanceNorm):
-            module.reset_running_stats()
-            if isinstance(module, BatchNorm):
-                nn.init.ones_(module.weight)
     return network.requires_grad_(False)
 
 

@@ -16,6 +16,7 @@ from transforms.measure import Measure, settled_of
 from transforms.read import ReadTiles
 from transforms.reconcile import Reconcile
 from transforms.records import Rejected, Settled, TileRow
+from transforms.seams import SumSeams
 from transforms.summarize import Summarize
 from transforms.write import WriteTable
 
@@ -57,7 +58,9 @@ class DetectionGain(beam.PTransform):
         settled = (reconciled, unopened) | "Settled" >> beam.Flatten()
         rows = settled | "Rows" >> beam.Filter(is_row).with_output_types(TileRow)
         rejected = settled | "Rejected" >> beam.Filter(is_rejected).with_output_types(Rejected)
-        summary = rows | "Summarize" >> Summarize(self.plan.reporter)
+        numbers = rows | "Summarize" >> Summarize(self.plan.reporter)
+        seams = measured | "Seams" >> SumSeams()
+        summary = (numbers, seams) | "Summary" >> beam.Flatten()
         reports = Reports.of(self.plan)
         _ = rows | "WriteTiles" >> WriteTable(*reports.tiles)
         _ = rows | "WriteDetections" >> WriteTable(*reports.detections)

@@ -17,6 +17,7 @@ from transforms.parquet import Part
 from transforms.read import SceneReader, read_tile
 from transforms.reconcile import reconcile
 from transforms.records import DetectedTile, Rejected, Settled, TileRow, Window
+from transforms.seams import sum_seams
 from transforms.summarize import summarize_rows
 from transforms.write import write_table
 
@@ -69,12 +70,13 @@ def run_direct(plan: Plan, networks: Networks) -> list[Part]:
     settled = reconcile([*map(settled_of, measured), *plan.rejected], plan.ruler.border)
     rows = [row for row in settled if isinstance(row, TileRow)]
     rejected = [row for row in settled if isinstance(row, Rejected)]
+    summary = [*summarize_rows(rows, plan.reporter), *sum_seams(measured)]
     reports = Reports.of(plan)
     return [
         *write_table(rows, *reports.tiles),
         *write_table(rows, *reports.detections),
         *write_table(rows, *reports.ledger),
         *write_table(sum_histograms(histograms), *reports.histograms),
-        *write_table(summarize_rows(rows, plan.reporter), *reports.summary),
+        *write_table(summary, *reports.summary),
         *write_table(rejected, *reports.rejected),
     ]

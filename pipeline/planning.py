@@ -11,8 +11,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from configs.schema import DeblurConfig, DetectConfig, RunConfig
+from configs.schema import STRIDE, DeblurConfig, DetectConfig, RunConfig
 from models.checkpoints import read_card, sha256, shipped_weights
+from models.receptive import exact_halo
 from models.shipped import resolve_weights
 from pipeline.manifest import Manifest, describe_run, stamp
 from transforms.arms import partial_arms, planned_arms
@@ -20,6 +21,7 @@ from transforms.clusters import Clusters
 from transforms.deblur import load_deblurrer
 from transforms.detect import load_detector
 from transforms.functional.bootstrap import LEAST_CLUSTERS
+from transforms.functional.radiometry import REACH
 from transforms.georeference import check_crs
 from transforms.ground import open_ground
 from transforms.measure import Ruler
@@ -124,8 +126,10 @@ def plan_run(config: RunConfig, *, local: bool = True) -> Plan:
     are `local`, else on the CPU. Raises ValueError or OSError, naming what was wanted, if anything
     that concerns the whole run is wrong; a scene that cannot be opened is not that: it is a reject.
     """
-    if not config.input.scenes:
-        raise ValueError("a run needs scenes: give input.scenes in the config, or --input GLOB")
+    if not config.input.scenes and config.input.stac is None:
+        raise ValueError(
+            "a run needs scenes: give input.scenes or input.stac in the config, or --input GLOB"
+        )
     if config.report.crs != "scene":
         check_crs(config.report.crs)
     scenes, rejected = plan_scenes(config)
@@ -133,7 +137,9 @@ def plan_run(config: RunConfig, *, local: bool = True) -> Plan:
     detector = find_weights(config.detect)
     names = _load_networks(config, local=local)
     stray = open_ground(config.input, names).check(scenes)
-    return Plan(config, tuple(scenes), tuple(rejected), names, stray, deblurrer, detector)
+    plan = Plan(config, tuple(scenes), tuple(rejected), names, stray, deblurrer, detector)
+    _ = plan.clusters  # raises for what no scene of the run can be grouped by
+    return plan
 
 
 def _load_networks(config: RunConfig, *, local: bool) -> tuple[str, ...]:
@@ -141,10 +147,26 @@ def _load_networks(config: RunConfig, *, local: bool) -> tuple[str, ...]:
     elsewhere: dict[str, str] = {} if local else {"device": "cpu"}
     precision = {} if local else {"dtype": "float32"}
     try:
-        load_deblurrer(config.deblur.model_copy(update=elsewhere | precision))
+        deblurrer = load_deblurrer(config.deblur.model_copy(update=elsewhere | precision))
+        if config.deblur.exact:
+            check_exact(config, exact_halo(deblurrer.generator))
         return load_detector(config.detect.model_copy(update=elsewhere)).names
     except RuntimeError as error:  # a promised GPU that is not there
         raise ValueError(str(error)) from error
+
+
+def check_exact(config: RunConfig, seen: int) -> None:
+    """Raise ValueError unless the halo covers all that can change a core, to the last bit.
+
+    The network sees `seen` px beyond a core; the radiometry lock looks at its output there.
+    """
+    locked = REACH if config.deblur.lock else 0
+    if config.read.halo < seen + locked:
+        wanted = -(-(seen + locked) // STRIDE) * STRIDE
+        raise ValueError(
+            f"deblur.exact needs read.halo of at least {wanted} px: {config.deblur.weights} sees "
+            f"{seen} px, and the radiometry lock {locked} px more; got {config.read.halo}"
+        )
 
 
 def describe(plan: Plan) -> Group:
@@ -183,6 +205,7 @@ def _describe_clusters(clusters: Clusters) -> str:
         "scene": "scenes",
         "block": f"blocks of {side}",
         "place": f"blocks of ground of {side}",
+        "sequence": "sequences",
     }
     short = (
         "" if clusters.planned >= LEAST_CLUSTERS else f": fewer than {LEAST_CLUSTERS}, no intervals"
