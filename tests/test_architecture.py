@@ -30,6 +30,7 @@ DOORS = {
         "transforms/write.py",
         "transforms/label_files.py",
         "transforms/vector_files.py",
+        "transforms/index_files.py",
     },
     "apache_beam": {"pipeline/", "transforms/"},
     "torch": {"models/", "transforms/inference.py", "transforms/deblur.py", "transforms/detect.py"},
