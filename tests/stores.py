@@ -63,7 +63,7 @@ class Store:
         """Remove an object, unseen by whoever has listed it."""
         self._call("DELETE", f"/{self.bucket}/{key}")
 
-    def keys(self) -> list[str]:
+    def list_keys(self) -> list[str]:
         """Return the names of all objects, in order (up to 1000)."""
         from xml.etree import ElementTree
 
