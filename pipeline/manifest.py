@@ -145,7 +145,9 @@ def read(output: UPath) -> Manifest:
     """Return the manifest of an output folder; raises OutputError if it cannot be understood."""
     path = output / NAME
     try:
-        manifest: Manifest = json.loads(path.read_text(encoding="utf-8"))
+        with reaching(path):
+            content = path.read_bytes()
+        manifest: Manifest = json.loads(content.decode())
         manifest["run_id"], manifest["state"]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise OutputError(f"{path} is not the manifest of a run: {error!r}") from error
@@ -159,11 +161,6 @@ def check_output(output: UPath, run_id: str, *, force: bool) -> Literal["fresh",
     a store that does not let us look.
     """
     check_reachable(output)
-    with reaching(output):
-        return _check_output(output, run_id, force=force)
-
-
-def _check_output(output: UPath, run_id: str, *, force: bool) -> Literal["fresh", "resume", "done"]:
     if is_file(output):
         raise OutputError(f"the output must be a folder, but {output} is a file")
     if force or is_empty(output):

@@ -1,11 +1,11 @@
 """run.json: what makes a run the same run, and what may happen to a folder that holds one."""
 
 import json
-import os
 import re
 from pathlib import Path
 
 import pytest
+from upath import UPath
 
 from configs.schema import DeblurConfig, EngineConfig, InputConfig, RunConfig
 from pipeline import manifest
@@ -20,12 +20,16 @@ from pipeline.manifest import (
     finish,
     read,
     run_identity,
-    stamp,
     start,
 )
 from transforms.parquet import Part
 
-SCENES = [("in/a.tif", 1000, 1_700_000_000_000_000_000), ("in/b.tif", 2000, 5)]
+SCENES = [
+    ("in/a.tif", 1000, 1_700_000_000_000_000_000),
+    ("in/b.tif", 2000, 5),
+    ("s3://in/c.tif", 3000, "e7a9"),
+    ("https://in/d.tif", None, None),
+]
 WEIGHTS = {"deblur_dsc": "ab" * 32, "vehicles_yolo": "cd" * 32}
 CONFIG = RunConfig(input=InputConfig(scenes=("in/*.tif",)))
 COUNTS = Counts(planned=10, measured=7, empty=2, rejected=1)
@@ -78,10 +82,11 @@ def test_settings_that_change_no_row_keep_the_identity(change):
             WEIGHTS,
         ),
         (CONFIG, SCENES[:1], WEIGHTS),
-        (CONFIG, [("in/a.tif", 1000, 6), SCENES[1]], WEIGHTS),
+        (CONFIG, [("in/a.tif", 1000, 6), *SCENES[1:]], WEIGHTS),
+        (CONFIG, [*SCENES[:2], ("s3://in/c.tif", 3000, "e7aa"), SCENES[3]], WEIGHTS),
         (CONFIG, SCENES, WEIGHTS | {"vehicles_yolo": "00" * 32}),
     ],
-    ids=["setting", "fewer scenes", "touched scene", "weights"],
+    ids=["setting", "fewer scenes", "touched scene", "replaced object", "weights"],
 )
 def test_whatever_changes_a_row_changes_the_identity(config, scenes, weights):
     assert run_identity(config, scenes, weights) != run_identity(CONFIG, SCENES, WEIGHTS)
@@ -141,19 +146,16 @@ def test_the_same_polygons_as_area_and_as_ignore_are_two_runs(tmp_path):
     assert len(known) == 3
 
 
-def test_a_stamp_knows_a_file_without_reading_it(tmp_path):
-    path = tmp_path / "a.tif"
-    path.write_bytes(b"1234")
-    os.utime(path, ns=(7, 9))
-    assert stamp(path) == (str(path), 4, 9)
-
-
 def test_a_run_that_began_says_with_what(tmp_path):
     start(tmp_path / "new" / "out", describe_run(CONFIG, SCENES, WEIGHTS))
     begun = read(tmp_path / "new" / "out")
     assert begun["state"] == "running"
     assert begun["config"]["input"]["scenes"] == ["in/*.tif"]
-    assert begun["inputs"][1] == {"path": "in/b.tif", "size": 2000, "mtime_ns": 5}
+    assert begun["inputs"][1:] == [
+        {"path": "in/b.tif", "size": 2000, "mtime_ns": 5},
+        {"path": "s3://in/c.tif", "size": 3000, "version": "e7a9"},
+        {"path": "https://in/d.tif", "size": None, "version": None},
+    ]
     assert begun["weights"] == WEIGHTS
     assert begun["started"].endswith("+00:00")
     assert set(begun["versions"]) > {"python", "apache-beam", "torch", "rasterio", "ultralytics"}
@@ -205,6 +207,43 @@ def test_a_run_whose_tables_were_deleted_is_resumed(tmp_path):
     identity = finished(tmp_path)
     (tmp_path / PART.path).unlink()
     assert check_output(tmp_path, identity, force=False) == "resume"
+
+
+def test_an_output_on_a_store_is_judged_as_it_is_now(store):
+    output, description = UPath(store.url) / "out", describe_run(CONFIG, SCENES, WEIGHTS)
+    identity = description["run_id"]
+    assert check_output(output, identity, force=False) == "fresh"
+    store.put("out/thesis.tex", b"")
+    with pytest.raises(OutputError, match=r"holds no run.*--output.*--force"):
+        check_output(output, identity, force=False)
+    start(output, description)
+    assert check_output(output, identity, force=False) == "resume"
+    store.put(f"out/{PART.path}", b"PAR1")
+    finish(output, exit_code=ExitCode.OK, counts=COUNTS, parts=[PART])
+    assert check_output(output, identity, force=False) == "done"
+    with pytest.raises(OutputError, match=rf"s3://.*/out holds run {identity} \(done"):
+        check_output(output, "0" * 12, force=False)
+    store.delete(f"out/{PART.path}")
+    assert check_output(output, identity, force=False) == "resume"
+    assert check_output(output, identity, force=True) == "fresh"
+
+
+def test_an_object_is_not_an_output_even_with_force(store):
+    store.put("out", b"")
+    with pytest.raises(OutputError, match="must be a folder"):
+        check_output(UPath(store.url) / "out", "0" * 12, force=True)
+
+
+def test_a_damaged_manifest_on_a_store_is_named(store):
+    store.put("out/run.json", b"\xff")
+    with pytest.raises(OutputError, match=r"out/run\.json is not the manifest of a run"):
+        check_output(UPath(store.url) / "out", "0" * 12, force=False)
+
+
+def test_a_run_says_what_it_asked_of_servers(tmp_path):
+    reads = {"requests": 12, "bytes": 3456, "tiles": 9}
+    finished(tmp_path, reads=reads)
+    assert read(tmp_path)["reads"] == reads
 
 
 def test_another_run_is_not_replaced_unasked(tmp_path):

@@ -86,7 +86,7 @@ def test_a_finished_file_is_moved(tmp_path, monkeypatch, same):
 def test_a_finished_file_is_uploaded(tmp_path, store):
     (tmp_path / "a").write_bytes(bytes(6 * 2**20))
     put_file(tmp_path / "a", UPath(store.url) / "deep" / "er" / "b.tif")
-    assert store.keys() == ["deep/er/b.tif"]
+    assert store.list_keys() == ["deep/er/b.tif"]
     assert store.get("deep/er/b.tif") == bytes(6 * 2**20)
 
 

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from upath import UPath
@@ -82,20 +82,23 @@ def find_files(folder: Path | UPath, pattern: str) -> list[UPath]:
 
     fsspec remembers listings, and would not see what other processes have written since.
     """
-    forget_listings(folder)
-    return sorted(UPath(path) for path in folder.glob(pattern))
+    with reaching(folder):
+        forget_listings(folder)
+        return sorted(UPath(path) for path in folder.glob(pattern))
 
 
 def is_file(path: Path | UPath) -> bool:
     """Say whether there is a file of that name now."""
-    forget_listings(path)
-    return path.is_file()
+    with reaching(path):
+        forget_listings(path)
+        return path.is_file()
 
 
 def is_empty(folder: Path | UPath) -> bool:
     """Say whether a folder is absent or holds nothing now."""
-    forget_listings(folder)
-    return not folder.exists() or not any(folder.iterdir())
+    with reaching(folder):
+        forget_listings(folder)
+        return not folder.exists() or not any(folder.iterdir())
 
 
 def forget_listings(path: Path | UPath) -> None:
@@ -105,13 +108,14 @@ def forget_listings(path: Path | UPath) -> None:
 
 
 def check_reachable(folder: UPath) -> None:
-    """Raise StorageError unless the place exists and lets us look; a local folder may be absent."""
+    """Raise StorageError unless we may look at the place; a folder may be absent, a bucket not."""
     if is_local(folder):
         return
-    bucket = folder.path.split("/")[0]
     with reaching(folder):
         folder.fs.invalidate_cache()
-        folder.fs.ls(bucket, detail=False)
+        if not folder.fs.exists(folder.path):
+            with suppress(PermissionError):  # who may only look below a prefix
+                folder.fs.info(folder.path.split("/")[0])
 
 
 @contextmanager
