@@ -32,6 +32,14 @@ class _Met:
     collection: str | None
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a document lies, and the collection that leads to it."""
+
+    href: str
+    collection: str | None
+
+
 def list_items(config: StacConfig, *, roots: Sequence[str] = ()) -> list[Found]:
     """Return the asset of every item that fits; what cannot be used is Refused.
 
@@ -73,37 +81,51 @@ def _walk(config: StacConfig, roots: Sequence[str]) -> Iterator[_Met | Refused]:
     if content.get("type") != "Collection" and _links(content, "search"):
         yield from _search(content, source, config)
         return
-    allowed, known = (*roots, _top_of(source)), {source}
-    todo: list[tuple[Document, str, str | None]] = [(content, source, None)]
+    todo: list[_Place] = [_Place(source, None)]
+    known, allowed = {source}, (*roots, _top_of(source))
     while todo:
-        content, document, above = todo.pop()
-        if content.get("type") in ("Feature", "FeatureCollection"):
-            yield from _features(content, document, above)
+        place = todo.pop()
+        try:
+            content = content if place.href == source else read_document(place.href)
+        except SourceError as error:
+            yield Refused(_name_of(place.href), str(error))
             continue
-        collection = content.get("id") if content.get("type") == "Collection" else above
-        for link in _links(content, "item", "child", "items"):
-            try:
-                place = resolve_href(_meant(link, document), base=document, roots=allowed)
-                if place not in known:
-                    known.add(place)
-                    todo.append((read_document(place), place, collection))
-            except SourceError as error:
-                yield Refused(_name_of(link), str(error))
+        if content.get("type") in ("Feature", "FeatureCollection"):
+            yield from _features(content, place)
+            continue
+        for found in _follow(content, place, allowed):
+            if isinstance(found, Refused):
+                yield found
+            elif found.href not in known:
+                known.add(found.href)
+                todo.append(found)
 
 
-def _features(content: Document, document: str, above: str | None) -> Iterator[_Met | Refused]:
+def _follow(content: Document, place: _Place, allowed: Sequence[str]) -> Iterator[_Place | Refused]:
+    """Yield where the links of a catalogue or collection lead to."""
+    collection = content.get("id") if content.get("type") == "Collection" else place.collection
+    for link in _links(content, "item", "child", "items"):
+        try:
+            meant = _meant(link, place.href)
+            yield _Place(resolve_href(meant, base=place.href, roots=allowed), collection)
+        except SourceError as error:
+            yield Refused(_name_of(link), str(error))
+
+
+def _features(content: Document, place: _Place) -> Iterator[_Met | Refused]:
     """Yield one item, or those of an item collection; one on a server has all its pages."""
     if content["type"] == "Feature":
-        yield _Met(content, document, above)
-    elif _links(content, "next") and scheme_of(document) in ("http", "https"):
-        yield from _paged(_PageReader().get_pages(document), document)
+        yield _Met(content, place.href, place.collection)
+    elif _links(content, "next") and scheme_of(place.href) in ("http", "https"):
+        yield from _paged(_PageReader().get_pages(place.href), place.href)
     else:
-        yield from _items_of(content, document)
+        yield from _items_of(content, place.href)
 
 
 def _search(landing: Document, source: str, config: StacConfig) -> Iterator[_Met | Refused]:
-    links = [link for link in landing["links"] if link.get("rel") == "search"]
-    urls = {str(link.get("method", "GET")).upper(): str(link.get("href", "")) for link in links}
+    links = _dicts(landing["links"])
+    found = [link for link in links if link.get("rel") == "search"]
+    urls = {str(link.get("method", "GET")).upper(): str(link.get("href", "")) for link in found}
     method = "POST" if "POST" in urls else "GET"
     search = ItemSearch(
         urljoin(source, urls.get(method, "")),
@@ -131,14 +153,18 @@ def _paged(pages: Iterator[Document], document: str) -> Iterator[_Met | Refused]
 
 
 def _items_of(content: Document, document: str) -> Iterator[_Met | Refused]:
-    features = content.get("features")
-    if not isinstance(features, list):
-        raise SourceError(f"{document}: an item collection has a list of features")
-    for number, item in enumerate(features, start=1):
+    for number, item in enumerate(_features_of(content, document), start=1):
         if isinstance(item, dict):
             yield _Met(item, _base_of(item, document), None)
         else:
             yield Refused(f"{_name_of(document)} item {number}", "not a valid STAC item")
+
+
+def _features_of(content: Document, document: str) -> list[object]:
+    features = content.get("features")
+    if not isinstance(features, list):
+        raise SourceError(f"{document}: an item collection has a list of features")
+    return features
 
 
 def _base_of(item: Document, document: str) -> str:
@@ -169,19 +195,28 @@ class _PageReader(StacApiIO):
 
 def read_document(path: str) -> Document:
     """Return the STAC document in a file or URL; raises SourceError if there is none."""
+    text = read_bytes(path)
     try:
-        content = json.loads(read_bytes(path))
-    except ValueError as error:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise SourceError(f"{path} is no JSON: {error}") from error
     if not isinstance(content, dict) or not (content.keys() & {"links", "features", "assets"}):
         raise SourceError(f"{path} is no STAC item, item collection, collection or catalogue")
+    if content.get("type") == "FeatureCollection":
+        _features_of(content, path)
     return content
 
 
 def _links(content: Document, *relations: str) -> list[str]:
-    links = content.get("links")
-    found = [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
-    return [str(link.get("href", "")) for link in found if link.get("rel") in relations]
+    links = _dicts(content.get("links"))
+    return [str(link.get("href", "")) for link in links if link.get("rel") in relations]
+
+
+def _dicts(values: object) -> list[Document]:
+    """Return those of a list that are objects; what is no list has none."""
+    return (
+        [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+    )
 
 
 def _meant(link: str, document: str) -> str:
