@@ -230,7 +230,7 @@ def _files_of(path: Path) -> list[Path]:
 
 def _describe_file(known: Stamp) -> Manifest:
     path, size, version = known
-    name = "version" if "://" in path else "mtime_ns"
+    name = "mtime_ns" if isinstance(version, int) else "version"
     return {"path": path, "size": size, name: version}
 
 

@@ -6,7 +6,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
+from PIL import Image
 
+from transforms.map_tiles import find_map_tiles
 from transforms.stamps import stamp, stamp_all
 
 
@@ -50,6 +52,21 @@ def test_a_folder_is_known_by_all_files_below_it(tmp_path):
     touched = stamp(tmp_path)
     tile.rename(tile.with_name("6.png"))
     assert len({before, touched, stamp(tmp_path)}) == 3
+
+
+def test_map_tiles_are_known_by_the_tiles_of_their_level(tmp_path):
+    tiles = [tmp_path / str(zoom) / "3" / "5.png" for zoom in (16, 17)]
+    for tile in tiles:
+        tile.parent.mkdir(parents=True)
+        Image.new("RGB", (256, 256)).save(tile)
+        os.utime(tile, ns=(7, 9))
+    path = find_map_tiles(str(tmp_path), zoom=17, scheme="xyz")
+    before = stamp(path)
+    assert before[:2] == (path, tiles[1].stat().st_size)
+    os.utime(tiles[0], ns=(7, 10))
+    assert stamp(path) == before
+    os.utime(tiles[1], ns=(7, 10))
+    assert stamp(path) != before
 
 
 def test_an_object_is_known_by_size_and_etag(store):

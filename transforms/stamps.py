@@ -10,6 +10,7 @@ from urllib.request import Request, urlopen
 
 from upath import UPath
 
+from transforms.map_tiles import is_map_tiles, map_tile_files
 from transforms.storage import forget_listings, reaching
 
 Stamp = tuple[str, int | None, int | str | None]
@@ -31,6 +32,8 @@ def stamp_all(paths: Sequence[str]) -> list[Stamp]:
 def stamp(path: str | Path) -> Stamp:
     """Return what identifies a file without reading it; of a folder, by all files below it.
 
+    Of a folder of map tiles those of its zoom level count.
+
     A file that cannot be reached has a stamp without size and version: whoever opens it will say
     what is wrong.
     """
@@ -40,23 +43,27 @@ def stamp(path: str | Path) -> Stamp:
             return name, *_ask_web(name)
         if "://" in name:
             return name, *_ask_store(UPath(name))
-        return name, *_ask_files(Path(name))
+        if is_map_tiles(name):
+            return name, *_ask_files(map_tile_files(name))
+        return name, *_ask_file(Path(name))
     except (OSError, ValueError, HTTPException):  # a URLError is an OSError, as is a StorageError
         return name, None, None
 
 
-def _ask_files(path: Path) -> tuple[int, int | str]:
+def _ask_file(path: Path) -> tuple[int, int | str]:
+    if path.is_dir():
+        return _ask_files([str(below) for below in path.rglob("*") if below.is_file()])
     status = path.stat()
-    if not path.is_dir():
-        return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
+
+
+def _ask_files(paths: Sequence[str]) -> tuple[int, str]:
+    """Return the size of all and a digest of names, sizes and times of change."""
     known, size = hashlib.sha256(), 0
-    for folder, folders, names in os.walk(path):
-        folders.sort()
-        for name in sorted(names):
-            each = os.stat(os.path.join(folder, name))
-            place = os.path.relpath(os.path.join(folder, name), path)
-            known.update(f"{place}\0{each.st_size}\0{each.st_mtime_ns}\n".encode())
-            size += each.st_size
+    for path in sorted(paths):
+        status = os.stat(path)
+        known.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        size += status.st_size
     return size, known.hexdigest()
 
 
