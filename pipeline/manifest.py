@@ -17,8 +17,7 @@ from upath import UPath
 from configs.schema import InputConfig, RunConfig
 from transforms.arms import planned_arms
 from transforms.parquet import Part
-from transforms.stamps import Stamp
-from transforms.stamps import stamp as stamp
+from transforms.stamps import Stamp, stamp
 from transforms.storage import (
     check_reachable,
     is_empty,

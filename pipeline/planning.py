@@ -6,6 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from rich.console import Group
 from rich.table import Table
@@ -15,7 +16,7 @@ from configs.schema import STRIDE, DeblurConfig, DetectConfig, RunConfig
 from models.checkpoints import read_card, sha256, shipped_weights
 from models.receptive import exact_halo
 from models.shipped import resolve_weights
-from pipeline.manifest import Manifest, describe_run, stamp
+from pipeline.manifest import Manifest, describe_run
 from transforms.arms import partial_arms, planned_arms
 from transforms.clusters import Clusters
 from transforms.deblur import load_deblurrer
@@ -27,6 +28,7 @@ from transforms.ground import open_ground
 from transforms.measure import Ruler
 from transforms.records import Rejected, Scene, Window
 from transforms.scenes import plan_blurs, plan_scenes, plan_windows
+from transforms.stamps import stamp_all
 from transforms.strata import Stratifier
 from transforms.summarize import Reporter
 
@@ -61,8 +63,10 @@ class Plan:
     def manifest(self) -> Manifest:
         """Return all that is known of the run before it starts."""
         weights = {w.name: w.sha256 for w in (self.deblurrer, self.detector)}
-        known = describe_run(self.config, [stamp(s.path) for s in self.scenes], weights)
-        return {**known, "clusters": asdict(self.clusters)}
+        stamps = stamp_all([scene.path for scene in self.scenes])
+        known = describe_run(self.config, stamps, weights)
+        scenes = [describe_scene(scene) for scene in self.scenes]
+        return {**known, "scenes": scenes, "clusters": asdict(self.clusters)}
 
     @property
     def run_id(self) -> str:
@@ -153,6 +157,11 @@ def _load_networks(config: RunConfig, *, local: bool) -> tuple[str, ...]:
         return load_detector(config.detect.model_copy(update=elsewhere)).names
     except RuntimeError as error:  # a promised GPU that is not there
         raise ValueError(str(error)) from error
+
+
+def describe_scene(scene: Scene) -> dict[str, Any]:
+    """Return what is known of a scene for run.json; fields that say nothing are left out."""
+    return {name: value for name, value in asdict(scene).items() if value is not None}
 
 
 def check_exact(config: RunConfig, seen: int) -> None:

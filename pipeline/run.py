@@ -27,6 +27,7 @@ from transforms.network import NetworkUse, take_network_use
 from transforms.objects import change_of, claimed_objects
 from transforms.parquet import list_parts, read_rows
 from transforms.records import Rejected, SummaryRow, TileRow
+from transforms.seam_rows import worst_seam
 from transforms.stopwatch import NAMESPACE
 from transforms.storage import check_reachable
 from transforms.tables import REJECTED, SUMMARY, TILES
@@ -98,8 +99,8 @@ def _run(plan: Plan, options: PipelineOptions, console: Console, planning: Netwo
             console=Console(file=terminal),
         )
     counts = _count_settled(plan)
-    exit_code = _judge_rejects(counts, config.max_rejected, console)
     summary = [SummaryRow(**row) for row in read_rows(config.output, SUMMARY)]
+    exit_code = _judge(counts, summary, config, console)
     manifest.finish(
         config.output,
         exit_code=exit_code,
@@ -133,15 +134,22 @@ def _count_settled(plan: Plan) -> Counts:
     return counts
 
 
-def _judge_rejects(counts: Counts, allowed: float, console: Console) -> int:
-    if counts.rejected <= allowed * counts.planned:
-        return ExitCode.OK
-    console.print(
-        f"{counts.rejected} of {counts.planned} windows were rejected, more than the allowed "
-        f"{100 * allowed:g} %: see the table rejected",
-        markup=False,
-    )
-    return ExitCode.TOO_MANY_REJECTS
+def _judge(
+    counts: Counts, summary: Sequence[SummaryRow], config: RunConfig, console: Console
+) -> ExitCode:
+    """Return the exit code of a run that came to its end, and say why if it is not 0."""
+    if counts.rejected > config.max_rejected * counts.planned:
+        console.print(
+            f"{counts.rejected} of {counts.planned} windows were rejected, more than the allowed "
+            f"{100 * config.max_rejected:g} %: see the table rejected",
+            markup=False,
+        )
+        return ExitCode.TOO_MANY_REJECTS
+    seam = worst_seam(summary, config.measure.seams)
+    if seam:
+        console.print(seam, markup=False)
+        return ExitCode.GATE_FAILED
+    return ExitCode.OK
 
 
 def _stage_seconds(result: PipelineResult) -> dict[str, float]:
