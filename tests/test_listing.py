@@ -109,7 +109,7 @@ def test_a_store_and_a_folder_match_the_same(store: Store, tmp_path: Path) -> No
     names = ("a.tif", "b1.tif", "b2.tif", "deep/b3.tif", "deep/er/c.tif")
     put(store, *names)
     touch(tmp_path, *names)
-    for pattern in ("*.tif", "b?.tif", "[ab]*.tif", "**/*.tif", "deep/**/*.tif", "*/*.tif"):
+    for pattern in ("*", "*.tif", "b?.tif", "[ab]*.tif", "**/*.tif", "deep/**/*.tif", "*/*.tif"):
         there = [path.removeprefix(store.url) for path in list_paths(f"{store.url}/{pattern}")]
         here = [path.removeprefix(str(tmp_path)) for path in list_paths(f"{tmp_path}/{pattern}")]
         assert there == here, pattern

@@ -208,6 +208,14 @@ def test_a_file_cannot_claim_another_folder(tmp_path: Path) -> None:
     assert entry.path == str(tmp_path / "maps" / "key.tif")
 
 
+def test_relative_assets_of_a_file_lie_beside_it_wherever_it_came_from(tmp_path: Path) -> None:
+    item = content_of("a")
+    item["links"] = [{"rel": "self", "href": "https://host/items/a.json"}]
+    source = write(tmp_path / "saved.json", {"type": "FeatureCollection", "features": [item]})
+    [entry] = listed(source)
+    assert (entry.path, entry.item) == (str(tmp_path / "a.tif"), source)
+
+
 @pytest.mark.parametrize("href", ["../x.tif", "/etc/passwd", "file:///etc/passwd", "/vsimem/x.tif"])
 def test_a_local_item_stays_in_its_folder(tmp_path: Path, href: str) -> None:
     source = write(tmp_path / "maps" / "a.json", content_of("a", href=href))
