@@ -40,6 +40,7 @@ setup(
         "pystac-client>=0.8",
         "pyyaml>=6.0",
         "rasterio>=1.4",
+        "requests>=2.31",
         "rich>=13",
         "rio-cogeo>=5.4",
         "safetensors>=0.4",
@@ -51,6 +52,7 @@ setup(
         "torchvision>=0.20",
         "ultralytics>=8.3.100",
         "universal-pathlib>=0.3.9",
+        "urllib3>=2.0",
     ],
     extras_require={
         # An encoder trained on ImageNet, for perceptual losses and as a start of trainings.
