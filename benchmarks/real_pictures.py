@@ -16,13 +16,13 @@ from pathlib import Path
 from statistics import fmean
 
 from configs.load import find_config, load_yaml, validate
-from configs.schema import BlurConfig, RunConfig
+from configs.schema import BlurConfig, RunConfig, SkipConfig
 from pipeline import manifest
 from pipeline.demo import ORIGIN, write_demo_scene
 from pipeline.manifest import ExitCode
 from pipeline.run import run
 from pipeline.verdict import beats
-from transforms.deblur import deblur_tiles, load_deblurrer
+from transforms.deblur import DeblurPolicy, deblur_tiles, load_deblurrer, open_networks
 from transforms.functional.quality import Quality, measure_quality
 from transforms.numbers import AT_PRECISION
 from transforms.parquet import read_rows
@@ -125,11 +125,12 @@ def measure_harm(config: RunConfig) -> Quality:
     """Deblur the sharp pictures of a run and measure them against themselves."""
     read = config.read.model_copy(update={"blur": BlurConfig()})
     scenes, _ = plan_scenes(config)
-    network, total = load_deblurrer(config.deblur), Quality()
-    with closing(SceneReader(read)) as reader:
+    networks, total = open_networks(load_deblurrer(config.deblur), config), Quality()
+    policy = DeblurPolicy(config.deblur.model_copy(update={"skip": SkipConfig()}))
+    with closing(SceneReader(read)) as reader, closing(networks) as network_of:
         for window in (window for scene in scenes for window in plan_windows(scene, read)):
             tile = read_tile(window, reader, None, read)
-            [deblurred] = deblur_tiles([tile], network, lambda tile: {})
+            [deblurred] = deblur_tiles([tile], network_of, lambda tile: {}, policy)
             if isinstance(deblurred, DeblurredTile):
                 sharp, owned = deblurred.tile, window.core.within(window.read)
                 after = deblurred.images["after"]

@@ -22,7 +22,7 @@ from pipeline.demo import write_demo_scene
 from pipeline.direct import Networks
 from pipeline.planning import Plan, plan_run
 from transforms.arms import make_arms
-from transforms.deblur import DeblurPolicy, deblur_tiles
+from transforms.deblur import DeblurPolicy, SameNetwork, deblur_tiles
 from transforms.detect import detect_tiles
 from transforms.functional.blur_estimate import estimate_blur
 from transforms.functional.quality import measure_quality
@@ -80,9 +80,9 @@ def _measure(read: Tile | Settled, plan: Plan, networks: Networks, clock: Clock)
     others = clock.run(
         "other arms", lambda: make_arms(read, config=config.arms, sensor=config.read.blur)
     )
-    policy = DeblurPolicy(config.deblur.skip, config.measure.stability)
+    policy, network_of = DeblurPolicy.of(config), SameNetwork(networks.deblur)
     deblurred = clock.run(
-        "deblur", lambda: deblur_tiles([read], networks.deblur, lambda tile: others, policy)
+        "deblur", lambda: deblur_tiles([read], network_of, lambda tile: others, policy)
     )
     detected = clock.run("detect", lambda: detect_tiles(deblurred, networks.find))
     measured = clock.run(STATISTICS, lambda: measure_tiles(detected, plan.ruler))

@@ -1,5 +1,6 @@
 """The deblurrer: uint8 images in, uint8 images out."""
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -78,7 +79,10 @@ class Deblurrer:
         return cls(generator, info, normalisation, device, dtype)
 
     def __call__(self, images: Images) -> Images:
-        """Restore uint8 RGB images (n, h, w, 3), h and w at least 64; uint8 of the same shape."""
+        """Restore uint8 RGB images (n, h, w, 3), h and w at least 64; uint8 of the same shape.
+
+        Raises ValueError if the network gives NaN or infinity.
+        """
         _check_images(images)
         if len(images) == 0:
             return images.copy()
@@ -102,6 +106,12 @@ class Deblurrer:
             x = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
             padded = _padded(x, stride=self.stride, smallest=self.smallest)
             restored = self.generator(padded)[:, :, :height, :width]
+            # One pass: a sum is finite only if every level is. As uint8 NaN would become black.
+            if not math.isfinite(restored.sum(dtype=torch.float32).item()):
+                raise ValueError(
+                    "the network's output is not finite (NaN or infinite): the weights do not suit "
+                    f"dtype={self.dtype} or normalisation={self.normalisation} on this picture"
+                )
             levels = ((restored + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
             return cast(Images, levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 

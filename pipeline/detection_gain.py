@@ -37,13 +37,13 @@ class DetectionGain(beam.PTransform):
     def expand(self, root: beam.Pipeline) -> PDone:
         """Read, deblur, detect, measure; the tables in the output folder are the result."""
         config = self.plan.config
-        batch, stability = config.engine.batch_size, config.measure.stability
+        batch = config.engine.batch_size
         measured = (
             root
             | "Scenes" >> beam.Create(self.plan.scenes, reshuffle=False)
             | "ReadTiles" >> ReadTiles(config, self.plan.names)
             | "Gather" >> beam.BatchElements(min_batch_size=batch, max_batch_size=batch)
-            | "Deblur" >> Deblur(config.deblur, config.arms, config.read.blur, stability)
+            | "Deblur" >> Deblur(config)
             | "Detect" >> Detect(config.detect)
             | "Measure" >> Measure(self.plan.ruler)
         )

@@ -8,7 +8,13 @@ from functools import partial
 from pipeline.planning import Plan
 from pipeline.reports import Reports
 from transforms.arms import make_arms
-from transforms.deblur import DeblurPolicy, Network, deblur_tiles, load_deblurrer
+from transforms.deblur import (
+    DeblurPolicy,
+    Network,
+    deblur_tiles,
+    load_deblurrer,
+    open_networks,
+)
 from transforms.detect import FindObjects, detect_tiles, load_detector
 from transforms.ground import open_ground
 from transforms.histogram_rows import sum_histograms
@@ -42,11 +48,14 @@ def detect_windows(
     config = plan.config
     ground = open_ground(config.input, plan.names)
     make = partial(make_arms, config=config.arms, sensor=config.read.blur)
-    policy = DeblurPolicy(config.deblur.skip, config.measure.stability)
-    with closing(SceneReader(config.read)) as reader:
+    policy = DeblurPolicy.of(config)
+    with (
+        closing(SceneReader(config.read)) as reader,
+        closing(open_networks(networks.deblur, config)) as network_of,
+    ):
         for window in windows:
             read = [read_tile(window, reader, ground, config.read)]
-            deblurred = deblur_tiles(read, networks.deblur, make, policy)
+            deblurred = deblur_tiles(read, network_of, make, policy)
             yield from detect_tiles(deblurred, networks.find)
 
 

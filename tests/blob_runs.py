@@ -126,7 +126,7 @@ def plan_blobs(
     content = {
         "input": source,
         "detect": {"score_threshold": THRESHOLD, "score_floor": FLOOR, "weights": "blobs"},
-        "deblur": {"weights": "green"},
+        "deblur": {"weights": "green", "lock": False, "sanity": {"check": False}},
         "arms": {"controls": ["null"]},
         "output": str(folder / "run"),
     } | sections

@@ -1,20 +1,29 @@
 """Tiles of any size, and arms that share detections."""
 
+from contextlib import closing
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_rows import make_detections, make_scene
-from scenes import textured
+from scenes import textured, write_picture
 
-from configs.schema import SkipConfig
-from transforms.deblur import DeblurPolicy, deblur_tiles
+from configs.schema import DeblurConfig, RunConfig, SanityConfig, SkipConfig
+from models.checkpoints import save_generator
+from tests.restorers import TINY, make
+from transforms.deblur import DeblurPolicy, SameNetwork, deblur_tiles, load_deblurrer, open_networks
 from transforms.detect import detect_tiles, drop_invalid
 from transforms.functional.blur import blur_tile
 from transforms.functional.blur_estimate import BlurEstimate
+from transforms.functional.radiometry import REACH
 from transforms.functional.windows import Rectangle
 from transforms.inference import map_by_shape
+from transforms.read import SceneReader, read_tile
 from transforms.records import SHIFT, DeblurredTile, Rejected, Tile, Window
+from transforms.scenes import plan_scenes, plan_windows
 
 
 def make_tile(height: int, width: int, level: int) -> Tile:
@@ -35,11 +44,19 @@ def invert(images):
     return 255 - images
 
 
+def policy(stability: float = 0.0, **skip: float) -> DeblurPolicy:
+    """Return a policy that takes what the network gives."""
+    sanity = SanityConfig(check=False)
+    return DeblurPolicy(DeblurConfig(lock=False, sanity=sanity, skip=skip), stability)
+
+
 def test_tiles_of_any_size_come_back_in_order_and_in_their_size():
     sizes = [(64, 64), (10, 200), (64, 64), (3, 5)]
     tiles = [make_tile(*size, level) for level, size in enumerate(sizes)]
     settled = Rejected("k", "s", "read", "E", "m")
-    outcomes = deblur_tiles([tiles[0], settled, *tiles[1:]], invert, add_null)
+    outcomes = deblur_tiles(
+        [tiles[0], settled, *tiles[1:]], SameNetwork(invert), add_null, policy()
+    )
     assert outcomes[1] is settled
     deblurred = [outcome for outcome in outcomes if isinstance(outcome, DeblurredTile)]
     for tile, outcome, size in zip(tiles, deblurred, sizes, strict=True):
@@ -70,7 +87,7 @@ def test_arms_of_equal_pixels_are_searched_once():
         return [make_detections((1, 1, 9, 9)) for _ in stack]
 
     tile = make_tile(64, 64, 100)
-    [deblurred] = deblur_tiles([tile], invert, add_null)
+    [deblurred] = deblur_tiles([tile], SameNetwork(invert), add_null, policy())
     [detected] = detect_tiles([deblurred], find)
     assert len(seen) == 2
     assert list(detected.detections) == ["before", "null", "after"]
@@ -94,25 +111,25 @@ def picture_tile(image: np.ndarray, name: str = "a.tif") -> Tile:
 
 SHARP = textured(256, 256, seed=5)
 BLURRED = blur_tile(SHARP, length=15, angle=30, noise=0.001)
+DULL = np.clip(BLURRED, 40, 215)
+SKIP_ALL = SkipConfig(below=64, audit=1)
 
 
-def deblur_one(tile: Tile, policy: DeblurPolicy) -> DeblurredTile:
-    [deblurred] = deblur_tiles([tile], invert, add_null, policy)
+def deblur_one(tile: Tile, policy: DeblurPolicy, network=invert) -> DeblurredTile:
+    [deblurred] = deblur_tiles([tile], SameNetwork(network), add_null, policy)
     assert isinstance(deblurred, DeblurredTile)
     return deblurred
 
 
 def test_a_tile_that_is_sharp_already_is_left_as_it_is():
-    policy = DeblurPolicy(SkipConfig(below=8, audit=0))
-    skipped = deblur_one(picture_tile(SHARP), policy)
+    skipped = deblur_one(picture_tile(SHARP), policy(below=8, audit=0))
     assert skipped.skipped
     assert list(skipped.images) == ["before", "null", "after"]
     assert (skipped.images["after"] == SHARP).all()
 
 
 def test_a_tile_that_is_blurred_is_not_skipped():
-    policy = DeblurPolicy(SkipConfig(below=8, audit=1))
-    deblurred = deblur_one(picture_tile(BLURRED), policy)
+    deblurred = deblur_one(picture_tile(BLURRED), policy(below=8, audit=1))
     assert deblurred.blur.length == pytest.approx(15, abs=2)
     assert not deblurred.skipped
     assert (deblurred.images["after"] == 255 - BLURRED).all()
@@ -120,20 +137,19 @@ def test_a_tile_that_is_blurred_is_not_skipped():
 
 
 def test_an_audited_tile_shows_what_skipping_left_out():
-    audited = deblur_one(picture_tile(SHARP), DeblurPolicy(SkipConfig(below=8, audit=1)))
+    audited = deblur_one(picture_tile(SHARP), policy(below=8, audit=1))
     assert audited.skipped
     assert (audited.images["after"] == SHARP).all()
     assert (audited.images["unskipped"] == 255 - SHARP).all()
 
 
 def test_nothing_is_skipped_unless_asked_for():
-    assert not deblur_one(picture_tile(SHARP), DeblurPolicy()).skipped
+    assert not deblur_one(picture_tile(SHARP), policy()).skipped
 
 
 @given(st.floats(0, 64), st.floats(0, 64), st.floats(0, 1))
 def test_what_nobody_could_judge_is_not_skipped(length, below, confidence):
-    policy = DeblurPolicy(SkipConfig(below=below))
-    skips = policy.skips(BlurEstimate(length, 0, confidence, 0.1))
+    skips = policy(below=below).skips(BlurEstimate(length, 0, confidence, 0.1))
     assert skips is (confidence > 0 and length < below)
 
 
@@ -145,42 +161,164 @@ def test_the_network_sees_no_skipped_tile():
         return images
 
     tiles = [picture_tile(SHARP), picture_tile(BLURRED), picture_tile(SHARP)]
-    deblur_tiles(tiles, network, add_null, DeblurPolicy(SkipConfig(below=8, audit=0)))
+    deblur_tiles(tiles, SameNetwork(network), add_null, policy(below=8, audit=0))
     assert seen == [1]
 
 
 def test_a_tile_looked_at_twice_is_moved_right_and_down_and_processed_anew():
-    deblurred = deblur_one(picture_tile(BLURRED), DeblurPolicy(stability=1))
+    deblurred = deblur_one(picture_tile(BLURRED), policy(stability=1))
     moved = deblurred.shifted["before"]
     assert (moved[SHIFT:, SHIFT:] == BLURRED[:-SHIFT, :-SHIFT]).all()
     assert (deblurred.shifted["after"] == 255 - moved).all()
-    assert deblur_one(picture_tile(BLURRED), DeblurPolicy(stability=0)).shifted == {}
+    assert deblur_one(picture_tile(BLURRED), policy(stability=0)).shifted == {}
 
 
 def test_a_skipped_tile_is_looked_at_twice_as_it_is():
-    policy = DeblurPolicy(SkipConfig(below=8, audit=0), stability=1)
-    shifted = deblur_one(picture_tile(SHARP), policy).shifted
+    shifted = deblur_one(picture_tile(SHARP), policy(1, below=8, audit=0)).shifted
     assert (shifted["before"] == shifted["after"]).all()
 
 
 def test_about_the_wanted_share_is_audited_and_looked_at_twice_whatever_the_order():
-    policy = DeblurPolicy(SkipConfig(below=8, audit=0.3), stability=0.2)
+    chosen = policy(0.2, below=8, audit=0.3)
     sharp = BlurEstimate(0, 0, 1, 0.1)
     small = np.zeros((1, 1, 3), np.uint8)
     tiles = [picture_tile(small, f"{number}.tif") for number in range(500)]
-    audited = [tile for tile in tiles if "unskipped" in policy.wanted(tile, sharp)]
-    twice = [tile for tile in tiles if policy.looks_twice(tile)]
+    audited = [tile for tile in tiles if "unskipped" in chosen.wanted(tile, sharp)]
+    twice = [tile for tile in tiles if chosen.looks_twice(tile)]
     assert 110 < len(audited) < 190
     assert 64 < len(twice) < 136
-    assert [tile for tile in tiles[::-1] if policy.looks_twice(tile)] == twice[::-1]
+    assert [tile for tile in tiles[::-1] if chosen.looks_twice(tile)] == twice[::-1]
 
 
 def test_what_is_found_in_the_shifted_picture_is_told_where_it_lies():
     def find(stack):
         return [make_detections((20, 20, 30, 30)) for _ in stack]
 
-    deblurred = deblur_one(picture_tile(BLURRED), DeblurPolicy(stability=1))
+    deblurred = deblur_one(picture_tile(BLURRED), policy(stability=1))
     [detected] = detect_tiles([deblurred], find)
     for arm in ("before", "after"):
         assert detected.shifted[arm].xyxy.tolist() == [[19, 19, 29, 29]]
         assert detected.detections[arm].xyxy.tolist() == [[20, 20, 30, 30]]
+
+
+LOCKED = DeblurPolicy(DeblurConfig(sanity=SanityConfig(flat=20)), stability=1)
+
+
+def lift(images):
+    return np.clip(images.astype(int) + 9, 0, 255).astype(np.uint8)
+
+
+def sharpen(images):
+    return np.stack([cv2.addWeighted(i, 2, cv2.GaussianBlur(i, (0, 0), 3), -1, 6) for i in images])
+
+
+def test_brightness_that_the_network_changed_comes_back_in_every_arm():
+    skipping = replace(LOCKED, config=LOCKED.config.model_copy(update={"skip": SKIP_ALL}))
+    deblurred = deblur_one(picture_tile(DULL), LOCKED, lift)
+    skipped = deblur_one(picture_tile(DULL), skipping, lift)
+    assert deblurred.fallback == ""
+    assert (deblurred.images["after"] == DULL).all()
+    assert (deblurred.shifted["after"] == deblurred.shifted["before"]).all()
+    assert (skipped.images["unskipped"] == DULL).all()
+
+
+def test_the_lock_lies_on_the_grid_of_the_scene():
+    scene = np.clip(textured(512, 512, 9), 40, 215)
+    origins = [(0, 0), (64, 64)]
+    tiles = [
+        replace(
+            picture_tile(np.ascontiguousarray(scene[row : row + 384, col : col + 320])),
+            window=Window(make_scene(), *[Rectangle(col, row, 320, 384)] * 2, None),
+        )
+        for col, row in origins
+    ]
+    deblurred = deblur_tiles(tiles, SameNetwork(sharpen), add_null, LOCKED)
+    first, second = (tile.images["after"] for tile in deblurred)
+    within = REACH + 32  # the network of this test reaches 12 px
+    inner = np.s_[64 + within : 384 - within, 64 + within : 320 - within]
+    assert (first[inner] != scene[inner]).any()
+    np.testing.assert_array_equal(
+        first[inner], second[within : 320 - within, within : 256 - within]
+    )
+
+
+def black(images):
+    return np.zeros_like(images)
+
+
+def test_an_output_that_is_not_believed_is_replaced_by_the_input():
+    deblurred = deblur_one(picture_tile(BLURRED), DeblurPolicy(stability=1), black)
+    assert deblurred.fallback == "saturation"
+    assert not deblurred.skipped
+    assert (deblurred.images["after"] == BLURRED).all()
+    assert (deblurred.shifted["after"] == deblurred.shifted["before"]).all()
+
+
+def test_a_skipped_tile_has_no_fallback_whatever_the_network_would_do():
+    config = DeblurConfig(skip=SKIP_ALL)
+    skipped = deblur_one(picture_tile(BLURRED), DeblurPolicy(config), black)
+    assert skipped.skipped
+    assert skipped.fallback == ""
+    assert (skipped.images["unskipped"] == BLURRED).all()
+
+
+def test_every_tile_goes_to_its_own_network_and_those_of_one_go_together():
+    calls = []
+
+    def adding(number):
+        def network(images):
+            calls.append((number, len(images)))
+            return images + np.uint8(number)
+
+        return network
+
+    networks = {"a.tif": adding(1), "b.tif": adding(2)}
+    tiles = [picture_tile(DULL, name) for name in ("a.tif", "b.tif", "a.tif")]
+    deblurred = deblur_tiles(
+        tiles, lambda tile: networks[tile.window.scene.name], add_null, policy()
+    )
+    for tile, number in zip(deblurred, (1, 2, 1), strict=True):
+        assert (tile.images["after"] == DULL + number).all()
+    assert sorted(calls) == [(1, 2), (2, 1)]
+
+
+def test_a_tile_without_a_network_is_rejected_alone():
+    def network_of(tile):
+        if tile.window.scene.name == "b.tif":
+            raise ValueError("no statistics")
+        return invert
+
+    tiles = [picture_tile(DULL, name) for name in ("a.tif", "b.tif", "c.tif")]
+    outcomes = deblur_tiles(tiles, network_of, add_null, policy())
+    assert [type(outcome) for outcome in outcomes] == [DeblurredTile, Rejected, DeblurredTile]
+    assert (outcomes[1].stage, outcomes[1].message) == ("deblur", "no statistics")
+
+
+def test_statistics_of_scenes_are_made_where_they_are_asked_for():
+    assert open_networks(invert, RunConfig())(make_tile(9, 9, 9)) is invert
+    with pytest.raises(TypeError, match="need a Deblurrer, got function"):
+        open_networks(invert, RunConfig(deblur={"normalisation": "scene"}))
+
+
+@pytest.mark.parametrize("normalisation", ["scene", "per_image", "frozen"])
+def test_every_normalisation_runs(tmp_path, normalisation):
+    weights = tmp_path / "weights.safetensors"
+    save_generator(weights, make(TINY["mobilenet"]), halo_px=None)
+    write_picture(tmp_path / "a.tif", textured(128, 192, 1))
+    config = RunConfig(
+        input={"scenes": [str(tmp_path / "a.tif")]},
+        read={"core": 64, "halo": 32},
+        deblur={"weights": str(weights), "normalisation": normalisation},
+    )
+    [scene], _ = plan_scenes(config)
+    with (
+        closing(SceneReader(config.read)) as reader,
+        closing(open_networks(load_deblurrer(config.deblur), config)) as network_of,
+    ):
+        tiles = [
+            read_tile(window, reader, None, config.read)
+            for window in plan_windows(scene, config.read)
+        ]
+        assert (network_of(tiles[0]) is network_of(tiles[-1])) is True
+        deblurred = deblur_tiles(tiles, network_of, add_null, DeblurPolicy.of(config))
+    assert all(isinstance(tile, DeblurredTile) for tile in deblurred)

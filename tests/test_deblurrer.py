@@ -148,6 +148,21 @@ def test_bfloat16_changes_few_levels(weights, small):
     assert np.abs(half(batch).astype(int) - small(batch)).max() <= 4
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_an_output_that_is_not_finite_is_an_error_and_not_black(weights, value):
+    broken = Deblurrer.load(weights / "small.safetensors")
+
+    def spoil(module, inputs, output):
+        output[0, 1, 30, 40] = value
+        return output
+
+    handle = broken.generator.register_forward_hook(spoil)
+    with pytest.raises(ValueError, match=r"output is not finite .*dtype=float32"):
+        broken(pictures(1, 64, 64))
+    handle.remove()
+    assert broken(pictures(1, 64, 64)).shape == (1, 64, 64, 3)
+
+
 def test_stride_and_halo_are_those_of_the_weights(small, identity):
     assert (small.stride, small.halo, identity.halo) == (32, 96, 0)
 

@@ -66,7 +66,6 @@ def test_broken_outputs_are_not_believed(picture, broken):
         ("black", "saturation"),
         ("inverted", "energy"),
         ("chequered", "flat"),
-        ("mean_colour", "detail"),
     ],
 )
 def test_the_reason_tells_what_is_wrong(broken, expected):

@@ -3,35 +3,78 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.utils.shared import Shared
 from numpy.typing import NDArray
 
-from configs.schema import ArmsConfig, BlurConfig, DeblurConfig, SkipConfig
+from configs.schema import DeblurConfig, RunConfig
 from models.deblurrer import SMALLEST, Deblurrer
 from models.probe import check_fingerprint
 from models.shipped import resolve_weights
 from transforms.arms import MakeArms, make_arms
 from transforms.functional.blur_estimate import BlurEstimate, estimate_blur
 from transforms.functional.pixels import crop_to, pad_to, shift
+from transforms.functional.radiometry import lock_low_frequencies
 from transforms.functional.sampling import in_sample
+from transforms.functional.sanity import find_symptoms
 from transforms.inference import map_by_shape, map_pending, use_one_thread
-from transforms.records import SHIFT, Arm, DeblurredTile, Image, Settled, Tile
+from transforms.records import SHIFT, Arm, DeblurredTile, Image, Mask, Settled, Tile
+from transforms.scene_networks import SceneNetworks
 from transforms.stopwatch import Stopwatch
 
 Images = NDArray[np.uint8]
 Network = Callable[[Images], Images]
 
 
+class NetworkOf(Protocol):
+    """Gives the network for a tile: one and the same for all tiles of a picture."""
+
+    def __call__(self, tile: Tile) -> Network:
+        """Return what maps uint8 (n, h, w, 3) to the same."""
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+
+
+@dataclass(frozen=True)
+class SameNetwork:
+    """One network for every tile."""
+
+    network: Network
+
+    def __call__(self, tile: Tile) -> Network:
+        """Return it."""
+        return self.network
+
+    def close(self) -> None:
+        """Do nothing: whoever loaded the network owns it."""
+
+
+def open_networks(network: Network, config: RunConfig) -> NetworkOf:
+    """Return what gives each tile its network: this one, or one made of it for every scene.
+
+    With `deblur.normalisation: scene` the network must be what `load_deblurrer` returns.
+    """
+    if config.deblur.normalisation != "scene":
+        return SameNetwork(network)
+    if not isinstance(network, Deblurrer):
+        raise TypeError(f"statistics of scenes need a Deblurrer, got {type(network).__name__}")
+    return SceneNetworks(network, config)
+
+
 def open_deblurrer(config: DeblurConfig) -> Deblurrer:
-    """Load the configured generator; raises if weights, digest or device are not as promised."""
+    """Load the configured generator; raises if weights, digest or device are not as promised.
+
+    For `normalisation: scene` it is loaded `per_image`, its norms ready to be frozen.
+    """
     use_one_thread()
     return Deblurrer.load(
         resolve_weights(config.weights),
         sha256=config.sha256,
-        normalisation=config.normalisation,
+        normalisation="per_image" if config.normalisation == "scene" else config.normalisation,
         device=config.device,
         dtype=config.dtype,
     )
@@ -46,17 +89,22 @@ def load_deblurrer(config: DeblurConfig) -> Deblurrer:
 
 @dataclass(frozen=True)
 class DeblurPolicy:
-    """Which tiles are left alone, and which are looked at twice.
+    """Which tiles are left alone, which are looked at twice, and which outputs are believed.
 
     `stability` is the share of tiles that are deblurred again shifted by `SHIFT` px.
     """
 
-    skip: SkipConfig = SkipConfig()  # noqa: RUF009 - frozen, so safe to share
+    config: DeblurConfig = DeblurConfig()  # noqa: RUF009 - frozen, so safe to share
     stability: float = 0.0
+
+    @staticmethod
+    def of(config: RunConfig) -> "DeblurPolicy":
+        """Return the policy of a run."""
+        return DeblurPolicy(config.deblur, config.measure.stability)
 
     def skips(self, blur: BlurEstimate) -> bool:
         """Say whether a tile is taken for sharp: a tile that nobody could judge is not."""
-        return blur.confidence > 0 and blur.length < self.skip.below
+        return blur.confidence > 0 and blur.length < self.config.skip.below
 
     def wanted(self, tile: Tile, blur: BlurEstimate) -> dict[str, Image]:
         """Return the pictures that the network must restore, by what they are for."""
@@ -64,7 +112,7 @@ class DeblurPolicy:
         skipped = self.skips(blur)
         if not skipped:
             wanted["after"] = tile.before
-        elif in_sample(key, rate=self.skip.audit, purpose="skip"):
+        elif in_sample(key, rate=self.config.skip.audit, purpose="skip"):
             wanted["unskipped"] = tile.before
         if self.looks_twice(tile) and not skipped:
             wanted["shifted"] = shift(tile.before, SHIFT)
@@ -74,22 +122,49 @@ class DeblurPolicy:
         """Say whether a tile is in the sample of the stability check."""
         return in_sample(tile.window.key, rate=self.stability, purpose="stability")
 
+    def accept(
+        self, before: Image, restored: Image, valid: Mask, origin: tuple[int, int]
+    ) -> tuple[Image, str]:
+        """Return the picture that stands for a network's output, and why it is not the output.
+
+        The output with the low frequencies of `before`, or `before` itself where the output is not
+        believed: then the reason is not empty. The output is judged as the network gave it, because
+        the lock would hide what is wrong with it. `origin` is the (col, row) of the pictures in
+        their scene.
+        """
+        limits = self.config.sanity
+        if limits.check:
+            reason = find_symptoms(before, restored, valid).reason(
+                saturated=limits.saturated, flat=limits.flat, energy=limits.energy
+            )
+            if reason:
+                return before, reason
+        if not self.config.lock:
+            return restored, ""
+        return lock_low_frequencies(before, restored, valid, origin), ""
+
 
 def deblur_tiles(
     outcomes: Sequence[Tile | Settled],
-    network: Network,
+    network_of: Callable[[Tile], Network],
     make: MakeArms,
     policy: DeblurPolicy = DeblurPolicy(),
 ) -> list[DeblurredTile | Settled]:
     """Deblur the tiles of a micro-batch, and make the other arms of each.
 
-    `network` maps uint8 (n, h, w, 3) to the same; `make` maps a tile to its other arms.
+    `network_of` gives a tile's network, which maps uint8 (n, h, w, 3) to the same; `make` maps a
+    tile to its other arms.
     """
 
     def deblur(tiles: Sequence[Tile]) -> list[DeblurredTile]:
         blurs = [estimate_blur(tile.before, tile.valid) for tile in tiles]
         wanted = [policy.wanted(tile, blur) for tile, blur in zip(tiles, blurs, strict=True)]
-        restored = iter(_restore([image for each in wanted for image in each.values()], network))
+        orders = [
+            (network_of(tile), image)
+            for tile, each in zip(tiles, wanted, strict=True)
+            for image in each.values()
+        ]
+        restored = iter(_restore(orders))
         return [
             _collect(tile, blur, {name: next(restored) for name in each}, make(tile), policy)
             for tile, blur, each in zip(tiles, blurs, wanted, strict=True)
@@ -98,9 +173,16 @@ def deblur_tiles(
     return map_pending(outcomes, deblur, stage="deblur", tile_of=_tile)
 
 
-def _restore(images: Sequence[Image], network: Network) -> list[Image]:
-    restored: list[Image] = map_by_shape([_pad(image) for image in images], network)
-    return [crop_to(done, *image.shape[:2]) for done, image in zip(restored, images, strict=True)]
+def _restore(orders: Sequence[tuple[Network, Image]]) -> list[Image]:
+    """Run every picture through its network; those of one network and shape go together."""
+    networks = {id(network): network for network, _ in orders}
+    restored: dict[int, Image] = {}
+    for network in networks.values():
+        indices = [index for index, (its, _) in enumerate(orders) if its is network]
+        images = [orders[index][1] for index in indices]
+        done: list[Image] = map_by_shape([_pad(image) for image in images], network)
+        restored.update(zip(indices, done, strict=True))
+    return [crop_to(restored[i], *image.shape[:2]) for i, (_, image) in enumerate(orders)]
 
 
 def _collect(
@@ -110,46 +192,52 @@ def _collect(
     others: Mapping[Arm, Image],
     policy: DeblurPolicy,
 ) -> DeblurredTile:
-    made: dict[Arm, Image] = {**others, "after": restored.get("after", tile.before)}
+    origin = (tile.window.read.col_off, tile.window.read.row_off)
+    made: dict[Arm, Image] = {**others, "after": tile.before}
+    fallback = ""
+    if "after" in restored:
+        made["after"], fallback = policy.accept(tile.before, restored["after"], tile.valid, origin)
     if "unskipped" in restored:
-        made["unskipped"] = restored["unskipped"]
+        made["unskipped"], _ = policy.accept(tile.before, restored["unskipped"], tile.valid, origin)
     shifted: dict[Arm, Image] = {}
     if policy.looks_twice(tile):
         moved = shift(tile.before, SHIFT)
-        shifted = {"before": moved, "after": restored.get("shifted", moved)}
-    return DeblurredTile(tile, made, blur, policy.skips(blur), shifted)
+        shifted = {"before": moved, "after": moved}
+    if "shifted" in restored:
+        valid = shift(tile.valid.astype(np.uint8)[..., None], SHIFT)[..., 0] > 0
+        shifted["after"], _ = policy.accept(moved, restored["shifted"], valid, origin)
+    return DeblurredTile(tile, made, blur, policy.skips(blur), shifted, fallback)
 
 
 @dataclass
 class Deblur(beam.PTransform):
-    """Deblur micro-batches of tiles; `sensor` tells the noise of pictures blurred by us."""
+    """Deblur micro-batches of tiles, and make the arms that they are compared with."""
 
-    config: DeblurConfig
-    arms: ArmsConfig
-    sensor: BlurConfig
-    stability: float
+    config: RunConfig
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
         """Map batches of `Tile` to batches of `DeblurredTile`; what is settled passes through."""
-        make = partial(make_arms, config=self.arms, sensor=self.sensor)
-        policy = DeblurPolicy(self.config.skip, self.stability)
-        return batches | "Deblur batch" >> beam.ParDo(_DeblurBatch(self.config, make, policy))
+        return batches | "Deblur batch" >> beam.ParDo(_DeblurBatch(self.config))
 
 
 class _DeblurBatch(beam.DoFn):
-    def __init__(self, config: DeblurConfig, make: MakeArms, policy: DeblurPolicy) -> None:
+    def __init__(self, config: RunConfig) -> None:
         self._config = config
-        self._make = make
-        self._policy = policy
+        self._make = partial(make_arms, config=config.arms, sensor=config.read.blur)
+        self._policy = DeblurPolicy.of(config)
         self._shared = Shared()
         self._stopwatch = Stopwatch("deblur")
 
     def setup(self) -> None:
-        self._network = self._shared.acquire(lambda: load_deblurrer(self._config))
+        network = self._shared.acquire(lambda: load_deblurrer(self._config.deblur))
+        self._network_of = open_networks(network, self._config)
 
     def process(self, batch: list[Tile | Settled]) -> list[list[DeblurredTile | Settled]]:
         with self._stopwatch.running():
-            return [deblur_tiles(batch, self._network, self._make, self._policy)]
+            return [deblur_tiles(batch, self._network_of, self._make, self._policy)]
+
+    def teardown(self) -> None:
+        self._network_of.close()
 
 
 def _pad(image: Images) -> Images:
