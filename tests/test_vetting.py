@@ -5,9 +5,12 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from urllib.parse import quote
 
 import numpy as np
@@ -663,3 +666,27 @@ def test_a_store_that_refuses_is_no_trust(store, ground):
     url = store.put("maps/scene.vrt", vrt(source("a.tif", 1)).encode())
     with pytest.raises(UntrustedError, match="cannot be read, and so not vetted"):
         check_vrt(url.replace("scene.vrt", "gone.vrt"), roots=[])
+
+
+@pytest.fixture
+def website(ground: Ground) -> Iterator[str]:
+    """Return the URL of a server of the ground."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(ground.inside.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_vrt_by_http_is_vetted_too(website, ground):
+    ground.write(vrt(source("a.tif", 1) + source(f"/vsicurl/{website}/inside/a.tif")))
+    check_vrt(f"{website}/inside/scene.vrt", roots=[])
+    ground.check(vrt(source(f"/vsicurl/{website}/outside/a.tif?key=a%2Fb")), f"{website}/outside")
+    login = website.replace("//", "//me:secret@")
+    for place in (f"{website}/inside/../outside", login, f"{website}/inside/%2E%2e/outside"):
+        with pytest.raises(UntrustedError, match=r"without \.\. and login"):
+            ground.check(vrt(source(f"/vsicurl/{place}/a.tif")), website)
+    with pytest.raises(UntrustedError, match=r"input\.roots"):
+        ground.check(vrt(source(f"/vsicurl/{website}/outside/a.tif")), f"{website}/inside")
+    with pytest.raises(UntrustedError, match="cannot be read, and so not vetted"):
+        check_vrt(f"{website}/inside/gone.vrt", roots=[])
