@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from transforms.functional.pixels import bands_to_rgb, crop_to, pad_to, stretch_to_uint8
+from transforms.functional.pixels import (
+    bands_to_rgb,
+    crop_to,
+    pad_to,
+    stretch_bands,
+    stretch_to_uint8,
+)
 
 
 def test_stretch_rounds_clips_and_casts() -> None:
@@ -33,6 +39,14 @@ def test_stretch_keeps_order(array: np.ndarray, low: int, span: int) -> None:
 def test_stretch_without_range_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"low < high, got low=3, high=3"):
         stretch_to_uint8(np.zeros(2), 3, 3)
+
+
+def test_every_band_has_a_stretch_of_its_own() -> None:
+    bands = np.full((3, 2, 2), 100, np.uint16)
+    mapped = stretch_bands(bands, [(0, 400), (100, 200), (0, 100)])
+    assert mapped[:, 0, 0].tolist() == [64, 0, 255]
+    with pytest.raises(ValueError, match="for each band is wanted: 3, got 1"):
+        stretch_bands(bands, [(0, 1)])
 
 
 def test_grey_becomes_three_equal_channels() -> None:

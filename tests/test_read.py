@@ -1,5 +1,7 @@
 """Tiles: rendering, data and no data, faults of files, synthetic blur, the PTransform."""
 
+import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import rasterio
 from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opened import open_it, read_all, read_each
 from rasterio.enums import ColorInterp
 from scenes import DATA, textured, write_labels, write_picture, write_scene
 
@@ -18,39 +21,18 @@ from transforms.functional.blur import apply_kernel, motion_kernel
 from transforms.functional.boxes import Labels
 from transforms.functional.windows import Rectangle
 from transforms.ground import open_ground
-from transforms.read import OPEN_DATASETS, ReadTiles, SceneReader, read_tile
+from transforms.read import ReadTiles, read_tile
 from transforms.records import Blur, Rejected, Scene, Tile, TileRow, Window, truth_of
-from transforms.scenes import open_scene, plan_scenes, plan_windows
+from transforms.scene_reader import OPEN_DATASETS, SceneReader
+from transforms.scenes import plan_scenes, plan_windows
 
 READ = ReadConfig(core=128, halo=32)
 PICTURE = textured(256, 384, seed=5)
 
 
-def open_it(path: Path, config: ReadConfig = READ) -> Scene:
-    return open_scene(path.name, str(path), config)
-
-
-def read_all(path: Path, config: ReadConfig = READ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the whole scene as 8-bit RGB and its mask."""
-    scene = open_it(path, config)
-    reader = SceneReader(config)
-    try:
-        return reader.read(scene, Rectangle(0, 0, scene.width, scene.height))
-    finally:
-        reader.close()
-
-
-def read_each(scene: Scene, config: ReadConfig) -> list[Tile | TileRow | Rejected]:
-    reader = SceneReader(config)
-    try:
-        return [read_tile(window, reader, None, config) for window in plan_windows(scene, config)]
-    finally:
-        reader.close()
-
-
 @pytest.fixture
 def reader() -> Iterator[SceneReader]:
-    reader = SceneReader(READ)
+    reader = SceneReader(InputConfig())
     yield reader
     reader.close()
 
@@ -173,7 +155,7 @@ def test_an_empty_row_names_the_truth_that_it_would_have_had(tmp_path: Path) -> 
     assert row.truth == "reference"
     boxes = write_labels(tmp_path / "a.geojson", np.zeros((0, 4, 2)), [])
     ground = open_ground(InputConfig(labels=boxes), ("car",))
-    with_labels = read_tile(row.window, SceneReader(READ), ground, READ)
+    with_labels = read_tile(row.window, SceneReader(InputConfig()), ground, READ)
     assert isinstance(with_labels, TileRow)
     assert with_labels.truth == "labels"
 
@@ -216,9 +198,9 @@ def test_a_truncated_mask_is_a_reject_too(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 2, (256, 384), dtype=np.uint8) * 255
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dataset:
         dataset.write_mask(noise)
-    scene, size = open_it(path), path.stat().st_size
+    size = path.stat().st_size
     truncate(path, (size - 6000) / size)
-    settled = read_each(scene, READ)
+    settled = read_each(open_it(path), READ)
     assert any(isinstance(item, Rejected) for item in settled)
 
 
@@ -245,9 +227,44 @@ def test_a_file_that_vanished_after_planning_is_a_reject(tmp_path: Path) -> None
     assert {type(item) for item in read_each(scene, READ)} == {Rejected}
 
 
-def test_a_file_that_changed_its_size_after_planning_is_a_reject(tmp_path: Path) -> None:
-    scene = open_it(write_picture(tmp_path / "a.tif", PICTURE))
-    write_picture(tmp_path / "a.tif", PICTURE[:200])
+def test_a_file_that_changed_after_planning_is_a_reject(tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "a.tif", PICTURE)
+    scene = open_it(path)
+    write_picture(path, PICTURE[:200])
+    item = read_each(scene, READ)[0]
+    assert isinstance(item, Rejected)
+    assert f"it had {scene.size} bytes and has {path.stat().st_size}. It is still" in item.message
+    assert "wait until it is complete and run again" in item.message
+
+
+def test_a_file_that_grows_while_it_is_read_costs_the_windows_after(
+    tmp_path: Path, reader: SceneReader
+) -> None:
+    path = write_picture(tmp_path / "a.tif", PICTURE)
+    first, second, *_ = plan_windows(open_it(path), READ)
+    assert isinstance(read_tile(first, reader, None, READ), Tile)
+    with path.open("ab") as file:
+        file.write(b"more")
+    settled = read_tile(second, reader, None, READ)
+    assert isinstance(settled, Rejected)
+    assert "has changed since it was planned" in settled.message
+
+
+def test_a_file_of_the_same_size_and_another_time_has_changed(
+    tmp_path: Path, reader: SceneReader
+) -> None:
+    path = write_picture(tmp_path / "a.tif", PICTURE)
+    window = next(plan_windows(open_it(path), READ))
+    os.utime(path, ns=(1, 1))
+    settled = read_tile(window, reader, None, READ)
+    assert isinstance(settled, Rejected)
+    assert "has changed since it was planned. It is still" in settled.message
+
+
+def test_a_scene_nobody_knows_the_version_of_is_told_by_its_size(tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "a.tif", PICTURE)
+    scene = dataclasses.replace(open_it(path), size=None, version=None)
+    write_picture(path, PICTURE[:200])
     item = read_each(scene, READ)[0]
     assert isinstance(item, Rejected)
     assert "planned as 256 x 384 pixels and is now 200 x 384" in item.message
@@ -263,11 +280,12 @@ def test_a_window_beyond_the_scene_is_a_reject(tmp_path: Path, reader: SceneRead
 
 def test_after_a_fault_the_file_is_opened_anew(tmp_path: Path, reader: SceneReader) -> None:
     path = write_picture(tmp_path / "a.tif", PICTURE)
-    scene, content = open_it(path), path.read_bytes()
+    scene, content, status = open_it(path), path.read_bytes(), path.stat()
     window = list(plan_windows(scene, READ))[-1]
     truncate(path, 0.5)
     assert isinstance(read_tile(window, reader, None, READ), Rejected)
     path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert isinstance(read_tile(window, reader, None, READ), Tile)
 
 
@@ -286,18 +304,18 @@ def test_running_out_of_memory_is_no_reject(
 
 def test_few_datasets_stay_open_and_none_after_close(tmp_path: Path) -> None:
     paths = [write_picture(tmp_path / f"{n}.tif", PICTURE[:64, :64]) for n in range(7)]
-    reader = SceneReader(READ)
+    reader = SceneReader(InputConfig())
     for path in [*paths, paths[0]]:
         reader.read(open_it(path), Rectangle(0, 0, 8, 8))
     held = list(reader._open.values())
     assert len(held) == OPEN_DATASETS
     reader.close()
-    assert all(dataset.closed for dataset in held)
+    assert all(opened.file.closed for opened in held)
 
 
 def blurred(scene: Scene, core: Rectangle, halo: int, blur: Blur, config: ReadConfig) -> Tile:
     read = core.grow(halo, height=scene.height, width=scene.width)
-    reader = SceneReader(config)
+    reader = SceneReader(InputConfig())
     tile = read_tile(Window(scene, core, read, blur), reader, None, config)
     reader.close()
     assert isinstance(tile, Tile)
@@ -351,7 +369,9 @@ def test_noise_follows_the_seed_and_the_name_of_the_scene(tmp_path: Path) -> Non
 
     def before(name: str, seed: int) -> np.ndarray:
         config = ReadConfig(blur=BlurConfig(seed=seed, read_noise=0.01))
-        return blurred(open_scene(name, str(path), config), place, 0, blur, config).before
+        return blurred(
+            dataclasses.replace(open_it(path, config), name=name), place, 0, blur, config
+        ).before
 
     assert np.array_equal(before("a", 1), before("a", 1))
     assert not np.array_equal(before("a", 1), before("a", 2))

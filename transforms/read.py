@@ -1,25 +1,20 @@
 """ReadTiles: scenes are cut into windows, and each window is read into a tile."""
 
-import warnings
 import zlib
-from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import apache_beam as beam
 import numpy as np
-import rasterio
-from rasterio.enums import ColorInterp
-from rasterio.errors import NodataShadowWarning, RasterioError
-from rasterio.windows import Window as RasterWindow
+from rasterio.errors import RasterioError
 
 from configs.schema import BlurConfig, ReadConfig, RunConfig
+from transforms.aoi import open_aoi
 from transforms.functional.blur import motion_kernel
 from transforms.functional.camera import decode_srgb, encode_srgb
-from transforms.functional.pixels import bands_to_rgb, stretch_to_uint8
 from transforms.functional.sensor import add_noise, erode_valid, noise_field, smear
-from transforms.functional.windows import Rectangle
-from transforms.gdal import GDAL, open_dataset
 from transforms.ground import Ground, open_ground
+from transforms.network import NetworkMeter
 from transforms.records import (
     Image,
     Mask,
@@ -30,99 +25,9 @@ from transforms.records import (
     Window,
     truth_of,
 )
-from transforms.scenes import plan_windows
+from transforms.scene_reader import SceneReader
+from transforms.scenes import plan_groups
 from transforms.stopwatch import Stopwatch
-
-OPEN_DATASETS = 4
-
-
-class SceneReader:
-    """Reads rectangles of scenes as 8-bit RGB, and keeps the datasets used last open.
-
-    It belongs to the thread and the process that made it: build it in `setup`, close it in
-    `teardown`.
-    """
-
-    def __init__(self, config: ReadConfig) -> None:
-        """Remember how to render; nothing is opened yet."""
-        self._stretch = config.stretch
-        self._open: OrderedDict[str, rasterio.DatasetReader] = OrderedDict()
-
-    def read_window(self, window: Window) -> tuple[Image, Mask]:
-        """Return the sharp pixels of a window's read rectangle, as `read` does."""
-        return self.read(window.scene, window.read)
-
-    def read(self, scene: Scene, rectangle: Rectangle) -> tuple[Image, Mask]:
-        """Return uint8 (h, w, 3) RGB and bool (h, w), False where the scene has no data.
-
-        A pixel has data if its alpha or mask band says so, if not all of its bands are nodata, and
-        if its values are finite.
-
-        Raises RasterioError if the file cannot be read there, ValueError if it is not the file that
-        was planned. Either way the dataset is closed, so that the next read opens it anew.
-        """
-        with rasterio.Env(**GDAL):
-            try:
-                return self._read(self._dataset(scene), scene, rectangle)
-            except Exception:
-                self._drop(scene.path)
-                raise
-
-    def close(self) -> None:
-        """Close every dataset."""
-        with rasterio.Env(**GDAL):
-            for path in list(self._open):
-                self._drop(path)
-
-    def _dataset(self, scene: Scene) -> rasterio.DatasetReader:
-        if scene.path not in self._open:
-            while len(self._open) >= OPEN_DATASETS:
-                self._drop(next(iter(self._open)))
-            self._open[scene.path] = open_dataset(scene.path)
-        self._open.move_to_end(scene.path)
-        return self._open[scene.path]
-
-    def _drop(self, path: str) -> None:
-        dataset = self._open.pop(path, None)
-        if dataset is not None:
-            dataset.close()
-
-    def _read(
-        self, dataset: rasterio.DatasetReader, scene: Scene, rectangle: Rectangle
-    ) -> tuple[Image, Mask]:
-        if dataset.shape != (scene.height, scene.width):
-            raise ValueError(
-                f"{scene.path} was planned as {scene.height} x {scene.width} pixels and is now "
-                f"{dataset.height} x {dataset.width}"
-            )
-        place = RasterWindow(
-            rectangle.col_off, rectangle.row_off, rectangle.width, rectangle.height
-        )
-        values = dataset.read(list(scene.bands), window=place)
-        if values.shape != (len(scene.bands), rectangle.height, rectangle.width):
-            raise ValueError(
-                f"{scene.path} gave {values.shape} (bands, height, width) at {rectangle}"
-            )
-        valid = _read_mask(dataset, scene.bands, place) & np.isfinite(values).all(axis=0)
-        if self._stretch is not None:
-            values = stretch_to_uint8(values, self._stretch.low, self._stretch.high)
-        if values.dtype != np.uint8:
-            raise ValueError(f"{scene.path} holds {values.dtype} and no read.stretch is declared")
-        return bands_to_rgb(values), valid
-
-
-def _read_mask(
-    dataset: rasterio.DatasetReader, bands: tuple[int, ...], place: RasterWindow
-) -> Mask:
-    """Return bool (h, w): where nodata, mask bands and alpha all say that there is data."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NodataShadowWarning)
-        valid = (dataset.read_masks(list(bands), window=place) > 0).any(axis=0)
-    if dataset.nodata is not None and ColorInterp.alpha in dataset.colorinterp:
-        # GDAL asks nodata alone where a file has both.
-        alpha = dataset.read(dataset.colorinterp.index(ColorInterp.alpha) + 1, window=place)
-        valid &= alpha > 0
-    return np.asarray(valid, dtype=np.bool_)
 
 
 def read_tile(
@@ -173,6 +78,19 @@ def noise_seed(scene: Scene, config: BlurConfig) -> int:
     return zlib.crc32(scene.name.encode()) + config.seed
 
 
+class _PlanGroups(beam.DoFn):
+    """Holds the area of interest on a worker; the work is in `plan_groups`."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+
+    def setup(self) -> None:
+        self._aoi = open_aoi(self._config.input.aoi)
+
+    def process(self, scene: Scene) -> Iterator[tuple[Window, ...]]:
+        yield from plan_groups(scene, self._config.read, self._aoi)
+
+
 class _ReadTile(beam.DoFn):
     """Holds what reading needs on a worker; the work is in `read_tile`."""
 
@@ -180,25 +98,33 @@ class _ReadTile(beam.DoFn):
         self._config = config
         self._names = names
         self._stopwatch = Stopwatch("read")
+        self._meter = NetworkMeter()
 
     def setup(self) -> None:
-        self._reader = SceneReader(self._config.read)
+        self._reader = SceneReader(self._config.input)
         self._ground = open_ground(self._config.input, self._names)
 
     def process(self, window: Window) -> list[Tile | TileRow | Rejected]:
         with self._stopwatch.running():
-            return [read_tile(window, self._reader, self._ground, self._config.read)]
+            tile = read_tile(window, self._reader, self._ground, self._config.read)
+        self._meter.count()
+        return [tile]
 
     def teardown(self) -> None:
         self._reader.close()
+
+
+def windows_of(group: tuple[Window, ...]) -> tuple[Window, ...]:
+    """Return the windows of a group, in order."""
+    return group
 
 
 @dataclass
 class ReadTiles(beam.PTransform):
     """Cut scenes into windows, spread them over the workers, and read each into a tile.
 
-    Windows that end here come out beside the tiles, as `TileRow` (empty) or `Rejected`. `names` are
-    the detector's classes.
+    Windows that are read best together stay together. Windows that end here come out beside the
+    tiles, as `TileRow` (empty) or `Rejected`. `names` are the detector's classes.
     """
 
     config: RunConfig
@@ -208,7 +134,8 @@ class ReadTiles(beam.PTransform):
         """Turn Scene into Tile, TileRow or Rejected."""
         return (
             scenes
-            | "PlanWindows" >> beam.FlatMap(plan_windows, self.config.read)
+            | "PlanGroups" >> beam.ParDo(_PlanGroups(self.config))
             | "Spread" >> beam.Reshuffle()
+            | "Windows" >> beam.FlatMap(windows_of)
             | "ReadTile" >> beam.ParDo(_ReadTile(self.config, self.names))
         )

@@ -1,214 +1,201 @@
 """Scenes: which files are read, what their headers say, and the windows they are cut into."""
 
-import glob
-import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import takewhile
-from pathlib import Path
+import posixpath
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
 
 import rasterio
-from rasterio.enums import ColorInterp
+from rasterio import DatasetReader
 from rasterio.errors import RasterioError
 
 from configs.schema import BlurConfig, ReadConfig, RunConfig
 from configs.severity import LADDERS
-from transforms.functional.windows import plan_cores
-from transforms.gdal import GDAL, open_dataset
-from transforms.records import Affine6, Blur, Rejected, Scene, Window
+from transforms.aoi import AreaOfInterest, open_aoi
+from transforms.exif import read_exif
+from transforms.functional.orientation import is_swapped, upright_size
+from transforms.functional.windows import Rectangle, plan_cores
+from transforms.gdal import gdal_settings
+from transforms.opening import FileStamp, open_source, stamp_file, why_unreadable
+from transforms.records import Blur, Rejected, Scene, Source, Window
+from transforms.resampling import resample
+from transforms.row_bands import PICTURES
+from transforms.scene_bands import choose_bands
+from transforms.scene_checks import SceneError, check_pixels, check_size
+from transforms.scene_places import IN_PIXELS, locate, read_crs
+from transforms.sources import list_sources
+from transforms.stretches import find_stretch
+from transforms.vetting import UntrustedError
 
-_RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-_NOT_LIGHT = {ColorInterp.palette, ColorInterp.cyan, ColorInterp.hue, ColorInterp.Y}
 
+def open_scene(source: Source, config: RunConfig) -> Scene:
+    """Return the scene that a file's header describes; pixels are read for percentiles alone.
 
-class SceneError(ValueError):
-    """A file that cannot be read as a scene; the message says what to do about it."""
-
-
-def expand_inputs(patterns: Sequence[str]) -> list[str]:
-    """Return the paths that globs and plain paths stand for, sorted, each once.
-
-    A plain path stays even if nothing is there: it is rejected when it is opened. A glob matches
-    files only, and one that matches none raises ValueError.
+    Raises SceneError, with the remedy, for a file that must not or cannot be opened, that cannot be
+    rendered, or whose place is missing or contradictory.
     """
-    paths: set[str] = set()
-    for pattern in patterns:
-        plain = not glob.has_magic(pattern) or os.path.exists(pattern) or "://" in pattern
-        found = [pattern] if plain else _files(pattern)
-        if not found:
-            raise ValueError(f"input.scenes: no file matches {pattern!r}")
-        paths.update(path if "://" in path else os.path.normpath(path) for path in found)
-    return sorted(paths)
-
-
-def _files(pattern: str) -> list[str]:
-    return [path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)]
-
-
-def name_scenes(paths: Sequence[str]) -> list[str]:
-    """Return a unique, readable name for each path.
-
-    The file name where no other input has it, else the path below the folder that all inputs share.
-    Names hold no colon, so that `Window.key` can be taken apart.
-
-    >>> name_scenes(["day/1/a.tif", "day/2/a.tif", "day/2/b.tif"])
-    ['1/a.tif', '2/a.tif', 'b.tif']
-    """
-    parts = [path.replace(os.sep, "/").replace(":", "_").split("/") for path in paths]
-    folders = zip(*(folder[:-1] for folder in parts), strict=False)
-    shared = sum(1 for _ in takewhile(_all_equal, folders))
-    times = Counter(folder[-1] for folder in parts)
-    names: dict[str, None] = {}
-    for folder in parts:
-        name = folder[-1] if times[folder[-1]] == 1 else "/".join(folder[shared:])
-        copies = (f"{name}~{number}" for number in range(2, len(paths) + 2))
-        names[name if name not in names else next(copy for copy in copies if copy not in names)] = (
-            None
-        )
-    return list(names)
-
-
-def _all_equal(values: tuple[str, ...]) -> bool:
-    return len(set(values)) == 1
-
-
-def open_scene(name: str, path: str, config: ReadConfig) -> Scene:
-    """Return the scene that a file's header describes; no pixel is read.
-
-    Bands: those of the config; else red, green, blue by colour interpretation; else of the bands
-    that are not alpha the first three of three or four, and the first of one or two. Without both
-    a CRS and a transform (ground control points and RPCs are not used) the scene has no CRS; a
-    world file without a CRS keeps its transform.
-
-    Raises SceneError, with the remedy, for a file that is not a raster or cannot be rendered.
-    """
-    with rasterio.Env(**GDAL):
+    path = source.path
+    with rasterio.Env(**gdal_settings()):
         try:
-            dataset = open_dataset(path)
-        except RasterioError as error:
-            raise SceneError(_why_unreadable(path, error)) from error
+            stamp = stamp_file(path)
+            dataset = open_source(path, config.input)
+        except UntrustedError as error:
+            raise SceneError(str(error)) from error
+        except (RasterioError, OSError) as error:
+            raise SceneError(why_unreadable(path, error)) from error
         with dataset:
-            bands = _choose_bands(dataset, config.bands)
-            _check_rendering(dataset, bands, config)
-            transform: Affine6 = tuple(dataset.transform)[:6]
-            return Scene(
-                name=name,
-                path=path,
-                height=dataset.height,
-                width=dataset.width,
-                bands=bands,
-                dtype=dataset.dtypes[bands[0] - 1],
-                crs=None if dataset.transform.is_identity else _name_crs(dataset.crs),
-                transform=transform,
-            )
+            return _describe(dataset, source, config, stamp)
 
 
-def _why_unreadable(path: str, error: RasterioError) -> str:
-    if "://" in path or path.startswith("/vsi"):
-        return f"{path} cannot be opened: {error}"
-    if not os.path.exists(path):
-        return f"{path} does not exist"
-    if os.path.isdir(path):
-        return f"{path} is a folder: name its pictures, such as {Path(path, '*.tif')}"
-    if os.path.getsize(path) == 0:
-        return f"{path} is empty (0 bytes): copy it again"
-    return f"{path} is no raster that GDAL can open, or its header is cut off: {error}"
-
-
-def _choose_bands(
-    dataset: rasterio.DatasetReader, wanted: tuple[int, ...] | None
-) -> tuple[int, ...]:
-    count, meaning = dataset.count, dataset.colorinterp
-    if wanted is not None:
-        if max(wanted) > count:
-            raise SceneError(f"read.bands wants {list(wanted)}, but the file has {count} bands")
-        return wanted
-    if all(colour in meaning for colour in _RGB):
-        return tuple(meaning.index(colour) + 1 for colour in _RGB)
-    light = [band for band in dataset.indexes if meaning[band - 1] is not ColorInterp.alpha]
-    if not 1 <= len(light) <= 4:
-        raise SceneError(
-            f"{count} bands, and none is marked red, green and blue: declare which to render, "
-            "such as read.bands: [5, 3, 2]"
-        )
-    return tuple(light[:3] if len(light) >= 3 else light[:1])
-
-
-def _check_rendering(
-    dataset: rasterio.DatasetReader, bands: tuple[int, ...], config: ReadConfig
-) -> None:
-    if min(dataset.height, dataset.width) < 1:
-        raise SceneError(f"the picture has no pixels: {dataset.height} x {dataset.width}")
-    if dataset.transform.is_degenerate:
-        raise SceneError(f"the transform cannot be inverted: {tuple(dataset.transform)[:6]}")
-    odd = [dataset.colorinterp[band - 1] for band in bands]
-    if config.bands is None and _NOT_LIGHT.intersection(odd):
-        raise SceneError(
-            f"band {bands[0]} holds {odd[0].name}, not light: convert the file to RGB, such as "
-            "with gdal_translate -expand rgb"
-        )
-    dtypes = {dataset.dtypes[band - 1] for band in bands}
-    if len(dtypes) > 1:
-        raise SceneError(f"bands {list(bands)} differ in type: {sorted(dtypes)}")
-    dtype = dtypes.pop()
-    if dtype.startswith("complex"):
-        raise SceneError(f"the pixels are {dtype}: only real numbers can be rendered")
-    if dtype != "uint8" and config.stretch is None:
-        low, high = _suggest_stretch(dataset, bands, dtype)
-        raise SceneError(
-            f"the pixels are {dtype}, and 8 bits are wanted: declare how to render them, such as "
-            f"read.stretch: {{low: {low:g}, high: {high:g}}}"
-        )
-
-
-def _suggest_stretch(
-    dataset: rasterio.DatasetReader, bands: tuple[int, ...], dtype: str
-) -> tuple[float, float]:
-    """Return (low, high) from the statistics in the header, else a usual range of that type."""
-    tags = [dataset.tags(band) for band in bands]
+def _describe(dataset: DatasetReader, source: Source, config: RunConfig, stamp: FileStamp) -> Scene:
+    check_size(dataset, config.input)
+    bands = choose_bands(dataset, config.read.bands)
+    check_pixels(dataset, bands, config.read)
+    size, version = stamp
+    scene = Scene(
+        name=source.name,
+        path=source.path,
+        height=dataset.height,
+        width=dataset.width,
+        bands=bands,
+        dtype=dataset.dtypes[bands[0] - 1],
+        crs=None,
+        transform=IN_PIXELS,
+        size=size,
+        version=version,
+        time=source.time,
+        item=source.item,
+    )
+    if config.input.geometry == "camera":
+        scene = _from_camera(scene)
+    else:
+        crs, transform = locate(dataset, source, config.input)
+        scene = resample(replace(scene, crs=crs, transform=transform), config)
     try:
-        low = min(float(tag["STATISTICS_MINIMUM"]) for tag in tags)
-        high = max(float(tag["STATISTICS_MAXIMUM"]) for tag in tags)
-    except (KeyError, ValueError):
-        return (0, 1) if dtype.startswith("float") else (0, 4095)
-    return low, high
+        stretch = find_stretch(dataset, bands, config.read.stretch)
+    except RasterioError as error:
+        raise SceneError(
+            f"its percentiles cannot be read: {error}; copy the file again, or declare fixed ends "
+            "such as read.stretch: {low: 0, high: 4095}"
+        ) from error
+    return replace(scene, stretch=stretch, sequential=_is_sequential(dataset, scene, config.read))
 
 
-def _name_crs(crs: rasterio.crs.CRS | None) -> str | None:
-    """Return `EPSG:n` where the CRS is exactly that one, else WKT, else None."""
-    if not crs:
-        return None
-    code = crs.to_epsg(confidence_threshold=90)
-    if code is not None and rasterio.crs.CRS.from_epsg(code) == crs:
-        return f"EPSG:{code}"
-    return str(crs.to_wkt())
+def _from_camera(scene: Scene) -> Scene:
+    """Return the upright picture of a camera; raises SceneError if nobody knows where it stood."""
+    try:
+        exif = read_exif(scene.path)
+        camera = exif.camera(posixpath.dirname(scene.path) or ".")
+    except ValueError as error:
+        raise SceneError(str(error)) from error
+    height, width = upright_size(scene.height, scene.width, exif.orientation)
+    return replace(
+        scene,
+        height=height,
+        width=width,
+        orientation=exif.orientation,
+        camera=camera,
+        time=scene.time or exif.time,
+    )
+
+
+def _is_sequential(dataset: DatasetReader, scene: Scene, config: ReadConfig) -> bool:
+    """Say whether a window costs much more than its pixels, as blocks are as wide as the file.
+
+    A picture (JPEG, PNG, WebP) is decoded from its first row on, whatever is read of it.
+    """
+    window = config.core + 2 * config.halo
+    width = scene.height if is_swapped(scene.orientation) else scene.width
+    side = max(scene.height, scene.width) if dataset.driver in PICTURES else width
+    blocks = [dataset.block_shapes[band - 1][1] for band in scene.bands]
+    return min(blocks) >= dataset.width and side > window
 
 
 def plan_scenes(config: RunConfig) -> tuple[list[Scene], list[Rejected]]:
     """Open every scene of a run: those that can be read, and one reject for each that cannot.
 
-    Raises ValueError if the config names no scene, or a pattern that matches nothing.
+    A scene that the area of interest does not touch is a reject, too. Raises ValueError if the
+    config names no scene, or something that is wrong for all of them.
     """
-    paths = expand_inputs(config.input.scenes)
-    if not paths:
-        raise ValueError("input.scenes is empty: name at least one picture or pattern")
-    scenes, rejected = [], []
-    for name, path in zip(name_scenes(paths), paths, strict=True):
+    if config.input.geometry == "camera" and config.read.gsd is not None:
+        raise ValueError(
+            "read.gsd is metres on the ground, and pictures of a camera (input.geometry) show no "
+            "map: leave one of the two out"
+        )
+    read_crs(config.input.crs)
+    aoi = open_aoi(config.input.aoi)
+    sources, rejected = list_sources(config.input)
+    scenes = []
+    for source in sources:
         try:
-            scenes.append(open_scene(name, path, config.read))
+            scene = open_scene(source, config)
+            _check_overlap(scene, aoi)
+            scenes.append(scene)
         except SceneError as error:
-            rejected.append(Rejected(name, name, "open", type(error).__name__, str(error)))
+            kind, name = type(error).__name__, source.name
+            rejected.append(Rejected(name, name, "open", kind, str(error)))
     return scenes, rejected
 
 
-def plan_windows(scene: Scene, config: ReadConfig) -> Iterator[Window]:
-    """Yield a scene's windows: every core, under every synthetic blur if there are any."""
+def _check_overlap(scene: Scene, aoi: AreaOfInterest | None) -> None:
+    if aoi is None:
+        return
+    try:
+        overlaps = aoi.overlaps(scene)
+    except ValueError as error:
+        raise SceneError(str(error)) from error
+    if not overlaps:
+        raise SceneError(
+            "it lies outside of input.aoi: leave it out of input.scenes, or correct the area or "
+            "the CRS of the scene"
+        )
+
+
+def plan_windows(
+    scene: Scene, config: ReadConfig, aoi: AreaOfInterest | None = None
+) -> Iterator[Window]:
+    """Yield a scene's windows: every core, under every synthetic blur if there are any.
+
+    Cores that an area of interest does not touch are left out.
+    """
+    return chain.from_iterable(plan_groups(scene, config, aoi))
+
+
+def plan_groups(
+    scene: Scene, config: ReadConfig, aoi: AreaOfInterest | None = None
+) -> Iterator[tuple[Window, ...]]:
+    """Yield the windows of `plan_windows` in groups that one worker reads best together.
+
+    Of a sequential scene these are the cores in the same rows of the file, under the same blur;
+    elsewhere every window is a group.
+    """
     blurs = plan_blurs(config.blur)
+    for row in _plan_rows(scene, config):
+        cores = [
+            core
+            for core in row
+            if aoi is None or aoi.touches(_window(scene, core, config, blur=None))
+        ]
+        if not scene.sequential:
+            yield from ((_window(scene, core, config, blur),) for core in cores for blur in blurs)
+        elif cores:
+            for blur in blurs:
+                yield tuple(_window(scene, core, config, blur) for core in cores)
+
+
+def _plan_rows(scene: Scene, config: ReadConfig) -> Iterator[list[Rectangle]]:
+    """Yield the cores of a scene, those together that lie in the same rows of the file."""
+    rows: dict[int, list[Rectangle]] = {}
+    swapped = is_swapped(scene.orientation)
     size = {"height": scene.height, "width": scene.width}
     for core in plan_cores(**size, core=config.core, origin=config.origin):
-        read = core.grow(config.halo, **size)
-        for blur in blurs:
-            yield Window(scene, core, read, blur)
+        rows.setdefault(core.col_off if swapped else core.row_off, []).append(core)
+    return iter(rows.values())
+
+
+def _window(scene: Scene, core: Rectangle, config: ReadConfig, blur: Blur | None) -> Window:
+    read = core.grow(config.halo, height=scene.height, width=scene.width)
+    return Window(scene, core, read, blur)
 
 
 def plan_blurs(config: BlurConfig) -> tuple[Blur | None, ...]:

@@ -1,5 +1,6 @@
 """Pixels on their way to 8-bit RGB, and to the size that a network wants."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,16 @@ def stretch_to_uint8(array: NDArray[Any], low: float, high: float) -> Image:
     scaled = (array.astype(np.float64) - low) * (255.0 / (high - low))
     filled = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0)
     return np.clip(np.rint(filled), 0, 255).astype(np.uint8)
+
+
+def stretch_bands(bands: NDArray[Any], stretch: Sequence[tuple[float, float]]) -> Image:
+    """Map every band of (b, h, w) from its own (low, high) to [0, 255], as `stretch_to_uint8`."""
+    if len(bands) != len(stretch):
+        raise ValueError(f"a stretch for each band is wanted: {len(bands)}, got {len(stretch)}")
+    mapped = np.empty(bands.shape, np.uint8)
+    for band, (low, high), target in zip(bands, stretch, mapped, strict=True):
+        target[...] = stretch_to_uint8(band, low, high)
+    return mapped
 
 
 def bands_to_rgb(bands: Image) -> Image:

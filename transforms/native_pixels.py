@@ -1,0 +1,49 @@
+"""The pixels of a raster as they are stored, and which of them are data."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio import DatasetReader
+from rasterio.enums import ColorInterp
+from rasterio.errors import NodataShadowWarning
+from rasterio.windows import Window as RasterWindow
+
+from transforms.functional.windows import Rectangle
+from transforms.records import Mask
+
+Native = NDArray[Any]
+
+
+def read_native(
+    dataset: DatasetReader,
+    bands: Sequence[int],
+    place: Rectangle,
+    shape: tuple[int, int] | None = None,
+) -> tuple[Native, Mask]:
+    """Return the pixels (b, h, w) of a rectangle and bool (h, w), False where there is no data.
+
+    A pixel has data if its alpha or mask band says so, if not all of its bands are nodata, and if
+    its values are finite. With a `shape` (h, w) smaller than the rectangle the nearest pixels are
+    taken, from an overview where there is one.
+
+    Raises RasterioError if the file cannot be read there.
+    """
+    window = RasterWindow(place.col_off, place.row_off, place.width, place.height)
+    wanted: dict[str, Any] = {"window": window}
+    # Without a wanted shape what lies outside of the picture is cut off, not squeezed in.
+    if shape is not None:
+        wanted["out_shape"] = (len(bands), *shape)
+    values = dataset.read(list(bands), **wanted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NodataShadowWarning)
+        valid = (dataset.read_masks(list(bands), **wanted) > 0).any(axis=0)
+    if dataset.nodata is not None and ColorInterp.alpha in dataset.colorinterp:
+        # GDAL asks nodata alone where a file has both.
+        alpha = dataset.colorinterp.index(ColorInterp.alpha) + 1
+        valid &= dataset.read([alpha], window=window, out_shape=(1, *valid.shape))[0] > 0
+    if values.dtype.kind == "f":
+        valid &= np.isfinite(values).all(axis=0)
+    return values, np.asarray(valid, dtype=np.bool_)
