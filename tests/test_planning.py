@@ -1,0 +1,56 @@
+"""Planning: what must hold before a worker starts."""
+
+import json
+
+import numpy as np
+import pytest
+from scenes import textured, write_picture, write_scene
+from small_runs import configure
+
+from configs.schema import RunConfig
+from pipeline.planning import check_exact, plan_run
+from transforms.functional.radiometry import REACH
+
+
+def test_an_exact_run_needs_a_halo_that_covers_all_that_is_seen():
+    def config(halo, **deblur):
+        return RunConfig(read={"halo": halo}, deblur={"exact": True} | deblur)
+
+    check_exact(config(288), 288 - REACH)
+    check_exact(config(288, lock=False), 288)
+    with pytest.raises(
+        ValueError, match=r"at least 352 px: .* sees 288 px, and .* 64 px more; got"
+    ):
+        check_exact(config(320), 288)
+
+
+def test_an_exact_run_of_the_shipped_weights_is_planned_with_its_halo_only(tmp_path):
+    scene = write_picture(tmp_path / "a.tif", textured(128, 128, 1))
+    settings = {"deblur": {"exact": True}}
+    with pytest.raises(ValueError, match=r"at least 288 px: deblur_dsc sees 224"):
+        plan_run(configure(tmp_path / "run", scene, read={"halo": 256}, **settings))
+    assert plan_run(configure(tmp_path / "run", scene, read={"halo": 288}, **settings)).windows
+
+
+def test_sequences_need_pictures_of_a_camera(tmp_path):
+    scene = write_picture(tmp_path / "a.tif", textured(128, 128, 1))
+    measure = {"interval": {"clusters": "sequence"}}
+    with pytest.raises(ValueError, match="sequence"):
+        plan_run(configure(tmp_path / "run", scene, measure=measure))
+
+
+def test_a_run_without_any_scene_says_how_to_name_some():
+    with pytest.raises(ValueError, match=r"give input\.scenes or input\.stac"):
+        plan_run(RunConfig())
+
+
+def test_the_manifest_tells_how_each_scene_is_rendered(tmp_path):
+    array = np.moveaxis(textured(128, 128, 1), -1, 0).astype(np.uint16) * 16
+    scene = write_scene(tmp_path / "a.tif", array, photometric="rgb")
+    config = configure(tmp_path / "run", scene, read={"stretch": {"low": 100, "high": 3000}})
+    [known] = plan_run(config).manifest["scenes"]
+    assert known["name"] == "a.tif"
+    assert known["dtype"] == "uint16"
+    assert known["bands"] == (1, 2, 3)
+    assert known["stretch"] == ((100, 3000),) * 3
+    json.dumps(known)
