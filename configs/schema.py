@@ -225,15 +225,16 @@ class SkipConfig(Section):
 class SanityConfig(Section):
     """When a tile's output is not believed, and its input is kept instead (the fallback).
 
-    `saturated` is the greatest share of valid pixels that may become 0 or 255 and were not. In
-    blocks of the input that are flat the output may differ by `flat` grey levels on average. The
-    root mean square of what the network adds may be `energy` times the input's own standard
-    deviation.
+    `saturated` is the greatest share of valid samples that may become 0 or 255 and were not. In the
+    tenth of the blocks of 32 px that has least texture, the root mean square change may exceed that
+    texture by `flat` grey levels. Over the tile the root mean square change may be `energy` times
+    the input's standard deviation and 8 levels. An output that does not follow the input's detail
+    is never believed.
     """
 
     check: bool = True
-    saturated: Fraction = 0.05
-    flat: Annotated[float, Field(gt=0, le=255)] = 4.0
+    saturated: Fraction = 0.25
+    flat: Annotated[float, Field(gt=0, le=255)] = 5.0
     energy: Annotated[float, Field(gt=0, le=10)] = 1.0
 
 
