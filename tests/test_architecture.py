@@ -33,6 +33,10 @@ DOORS = {
         "transforms/stretches.py",
         "transforms/read.py",
         "transforms/mosaic.py",
+        "transforms/scene_mosaic.py",
+        "transforms/overlay.py",
+        "transforms/cores.py",
+        "transforms/band_statistics.py",
     },
     "pyarrow": {
         "transforms/parquet.py",
