@@ -416,16 +416,31 @@ def test_every_planned_window_comes_out_of_beam_as_it_does_of_a_loop(tmp_path: P
         assert_that(items | "Settle" >> beam.Map(settle), equal_to(wanted))
 
 
-def test_real_scenes_are_read_whole() -> None:
+AUTZEN = DATA / "world_file" / "autzen-srs.wkt"
+REAL: dict[str, dict[str, object]] = {
+    "scenes_geotiff/**/*.tif": {},
+    "scenes_nepal/*/oam/*.tif": {},
+    "sharp_texture/**/*.*": {},
+    "real_soft/*.*": {},
+    "vehicles_munich/*.png": {},
+    "vehicles_minsk/*.[jJ][pP][gG]": {},
+    "street/**/*.[jJ][pP][gG]": {"geometry": "camera"},
+    "world_file/*.jpg": {"crs": str(AUTZEN)},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pattern", REAL)
+def test_real_scenes_are_read_whole(pattern: str) -> None:
     if not DATA.is_dir():
         pytest.skip(f"no pictures in {DATA}")
-    patterns = (f"{DATA}/scenes_geotiff/**/*.tif", f"{DATA}/scenes_nepal/predict/oam/*.tif")
-    config = RunConfig(input=InputConfig(scenes=patterns))
-    scenes, rejected = plan_scenes(config)
+    given = InputConfig(scenes=(f"{DATA}/{pattern}",), **REAL[pattern])
+    read = ReadConfig()
+    scenes, rejected = plan_scenes(RunConfig(input=given, read=read))
+    assert scenes
     assert not rejected
     for scene in scenes:
-        tiles = read_each(scene, config.read)
-        assert all(isinstance(tile, Tile | TileRow) for tile in tiles)
+        assert all(isinstance(tile, Tile | TileRow) for tile in read_each(scene, read))
 
 
 def test_real_alpha_hides_what_lies_outside_the_flight() -> None:

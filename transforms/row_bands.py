@@ -12,8 +12,8 @@ from transforms.functional.windows import Rectangle
 from transforms.native_pixels import Native, read_native
 from transforms.records import Mask, Scene
 
-BAND_BYTES = 512 * 2**20
-"""The budget of a reader; what would need more is read window by window."""
+BAND_BYTES = 640 * 2**20
+"""The budget of a reader: 1344 rows of 100,000 RGB pixels. What needs more is read by windows."""
 PICTURES = frozenset({"JPEG", "PNG", "WEBP"})
 """Drivers that decode from the first row on: these pictures are kept whole if they fit."""
 
