@@ -26,8 +26,9 @@ from transforms.deblur import DeblurPolicy, deblur_tiles, load_deblurrer, open_n
 from transforms.functional.quality import Quality, measure_quality
 from transforms.numbers import AT_PRECISION
 from transforms.parquet import read_rows
-from transforms.read import SceneReader, read_tile
+from transforms.read import read_tile
 from transforms.records import ARMS, CONTROLS, Arm, DeblurredTile, SummaryRow
+from transforms.scene_reader import SceneReader
 from transforms.scenes import plan_scenes, plan_windows
 from transforms.strata import ALL
 from transforms.tables import SUMMARY
@@ -127,7 +128,7 @@ def measure_harm(config: RunConfig) -> Quality:
     scenes, _ = plan_scenes(config)
     networks, total = open_networks(load_deblurrer(config.deblur), config), Quality()
     policy = DeblurPolicy(config.deblur.model_copy(update={"skip": SkipConfig()}))
-    with closing(SceneReader(read)) as reader, closing(networks) as network_of:
+    with closing(SceneReader(config.input)) as reader, closing(networks) as network_of:
         for window in (window for scene in scenes for window in plan_windows(scene, read)):
             tile = read_tile(window, reader, None, read)
             [deblurred] = deblur_tiles([tile], network_of, lambda tile: {}, policy)

@@ -28,9 +28,10 @@ from transforms.functional.blur_estimate import estimate_blur
 from transforms.functional.quality import measure_quality
 from transforms.ground import open_ground
 from transforms.measure import measure_tiles, settled_of
-from transforms.read import SceneReader, read_tile
+from transforms.read import read_tile
 from transforms.reconcile import reconcile
 from transforms.records import DeblurredTile, Settled, Tile, TileRow
+from transforms.scene_reader import SceneReader
 from transforms.summarize import summarize_rows
 
 Result = TypeVar("Result")
@@ -61,7 +62,7 @@ def time_run(plan: Plan, networks: Networks) -> Clock:
     """Run every window of a plan and its summary, and return the time of each stage."""
     clock, settled = Clock(), []
     ground = open_ground(plan.config.input, plan.names)
-    with closing(SceneReader(plan.config.read)) as reader:
+    with closing(SceneReader(plan.config.input)) as reader:
         for window in plan.windows:
             read = clock.run(
                 "read", lambda w=window: read_tile(w, reader, ground, plan.config.read)

@@ -410,12 +410,11 @@ class MeasureConfig(Section):
 class MosaicConfig(Section):
     """Deblurred scenes as cloud-optimised GeoTIFFs on the grid of the input, if `write`.
 
-    Compression is lossless. `stac` writes a STAC item beside each.
+    Compression is lossless. A STAC item lies beside each.
     """
 
     write: bool = False
     compress: Literal["deflate", "zstd", "lzw"] = "deflate"
-    stac: bool = True
 
 
 class ReportConfig(Section):

@@ -6,9 +6,11 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.pvalue import PDone
 
+from pipeline.mosaics import MakeMosaics
 from pipeline.planning import Plan
 from pipeline.progress import ReportProgress
 from pipeline.reports import Reports
+from transforms.cores import WriteCores
 from transforms.deblur import Deblur
 from transforms.detect import Detect
 from transforms.histograms import SumHistograms
@@ -38,14 +40,17 @@ class DetectionGain(beam.PTransform):
         """Read, deblur, detect, measure; the tables in the output folder are the result."""
         config = self.plan.config
         batch = config.engine.batch_size
-        measured = (
+        deblurred = (
             root
             | "Scenes" >> beam.Create(self.plan.scenes, reshuffle=False)
             | "ReadTiles" >> ReadTiles(config, self.plan.names)
             | "Gather" >> beam.BatchElements(min_batch_size=batch, max_batch_size=batch)
             | "Deblur" >> Deblur(config)
-            | "Detect" >> Detect(config.detect)
-            | "Measure" >> Measure(self.plan.ruler)
+        )
+        if config.mosaic.write:
+            deblurred = deblurred | "WriteCores" >> WriteCores(config)
+        measured = (
+            deblurred | "Detect" >> Detect(config.detect) | "Measure" >> Measure(self.plan.ruler)
         )
         histograms = measured | "Histograms" >> SumHistograms()
         reconciled = (
@@ -58,6 +63,9 @@ class DetectionGain(beam.PTransform):
         settled = (reconciled, unopened) | "Settled" >> beam.Flatten()
         rows = settled | "Rows" >> beam.Filter(is_row).with_output_types(TileRow)
         rejected = settled | "Rejected" >> beam.Filter(is_rejected).with_output_types(Rejected)
+        if config.mosaic.write:
+            unmade = settled | "MakeMosaics" >> MakeMosaics(self.plan)
+            rejected = (rejected, unmade) | "AllRejected" >> beam.Flatten()
         numbers = rows | "Summarize" >> Summarize(self.plan.reporter)
         seams = measured | "Seams" >> SumSeams()
         summary = (numbers, seams) | "Summary" >> beam.Flatten()

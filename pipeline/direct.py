@@ -5,9 +5,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
+from pipeline.mosaics import make_mosaics, publish_mosaics
 from pipeline.planning import Plan
 from pipeline.reports import Reports
 from transforms.arms import make_arms
+from transforms.cores import CoreReader, write_cores
 from transforms.deblur import (
     DeblurPolicy,
     Network,
@@ -20,9 +22,10 @@ from transforms.ground import open_ground
 from transforms.histogram_rows import sum_histograms
 from transforms.measure import MeasuredTile, histograms_of, measure_tiles, settled_of
 from transforms.parquet import Part
-from transforms.read import SceneReader, read_tile
+from transforms.read import read_tile
 from transforms.reconcile import reconcile
 from transforms.records import DetectedTile, Rejected, Settled, TileRow, Window
+from transforms.scene_reader import SceneReader
 from transforms.seams import sum_seams
 from transforms.summarize import summarize_rows
 from transforms.write import write_table
@@ -42,28 +45,34 @@ class Networks:
 
 
 def detect_windows(
-    plan: Plan, windows: Iterable[Window], networks: Networks
+    plan: Plan, windows: Iterable[Window], networks: Networks, *, keep_cores: bool = False
 ) -> Iterator[DetectedTile | Settled]:
-    """Read, deblur and detect windows, one at a time and in order."""
+    """Read, deblur and detect windows, one at a time and in order.
+
+    With `keep_cores` the deblurred cores are written, as mosaics need them.
+    """
     config = plan.config
     ground = open_ground(config.input, plan.names)
     make = partial(make_arms, config=config.arms, sensor=config.read.blur)
     policy = DeblurPolicy.of(config)
     with (
-        closing(SceneReader(config.read)) as reader,
+        closing(SceneReader(config.input)) as reader,
+        closing(CoreReader(config.input)) as core_reader,
         closing(open_networks(networks.deblur, config)) as network_of,
     ):
         for window in windows:
             read = [read_tile(window, reader, ground, config.read)]
             deblurred = deblur_tiles(read, network_of, make, policy)
+            if keep_cores:
+                deblurred = write_cores(deblurred, core_reader, config)
             yield from detect_tiles(deblurred, networks.find)
 
 
 def measure_windows(
-    plan: Plan, windows: Iterable[Window], networks: Networks
+    plan: Plan, windows: Iterable[Window], networks: Networks, *, keep_cores: bool = False
 ) -> Iterator[MeasuredTile | Settled]:
     """Yield what is measured in each window, one at a time and in order."""
-    for detected in detect_windows(plan, windows, networks):
+    for detected in detect_windows(plan, windows, networks, keep_cores=keep_cores):
         yield from measure_tiles([detected], plan.ruler)
 
 
@@ -74,11 +83,15 @@ def settle_windows(plan: Plan, windows: Iterable[Window], networks: Networks) ->
 
 def run_direct(plan: Plan, networks: Networks) -> list[Part]:
     """Run the whole job in this process and write its tables; return their parts."""
-    measured = list(measure_windows(plan, plan.windows, networks))
+    mosaics = plan.config.mosaic.write
+    measured = list(measure_windows(plan, plan.windows, networks, keep_cores=mosaics))
     histograms = [part for tile in measured for part in histograms_of(tile)]
     settled = reconcile([*map(settled_of, measured), *plan.rejected], plan.ruler.border)
     rows = [row for row in settled if isinstance(row, TileRow)]
     rejected = [row for row in settled if isinstance(row, Rejected)]
+    if mosaics:
+        rejected += make_mosaics(settled, plan)
+        publish_mosaics(plan)
     summary = [*summarize_rows(rows, plan.reporter), *sum_seams(measured)]
     reports = Reports.of(plan)
     return [

@@ -52,12 +52,16 @@ class OutputError(ValueError):
 
 @dataclass(frozen=True)
 class Counts:
-    """How the planned windows ended; a scene that could not be opened counts as one."""
+    """How the planned windows ended; a scene that could not be opened counts as one.
+
+    `unmade_mosaics` are scenes of which a mosaic was wanted and could not be made.
+    """
 
     planned: int
     measured: int
     empty: int
     rejected: int
+    unmade_mosaics: int = 0
 
 
 def run_identity(config: RunConfig, scenes: Sequence[Stamp], weights: Mapping[str, str]) -> str:
@@ -112,12 +116,12 @@ def finish(
     pixels: int = 0,
     reads: Mapping[str, object] | None = None,
     parts: Sequence[Part] = (),
+    mosaics: Sequence[Mapping[str, object]] = (),
     error: str | None = None,
 ) -> Manifest:
     """Complete the manifest of a started run and return it; `pixels` are those measured.
 
-    `reads` is what was asked of servers.
-
+    `reads` is what was asked of servers, `mosaics` the files of deblurred scenes.
     The state is `done` only for exit code 0: anything else is done again by the next run.
     """
     begun = read(output)
@@ -135,6 +139,7 @@ def finish(
         "mpix": pixels / 1e6,
         "reads": dict(reads) if reads else None,
         "outputs": [asdict(part) for part in parts],
+        "mosaics": [dict(mosaic) for mosaic in mosaics],
     }
     _write(output, manifest)
     return manifest
@@ -209,8 +214,8 @@ def code_version() -> str:
 
 
 def _is_complete(output: UPath, manifest: Manifest) -> bool:
-    outputs = manifest.get("outputs", [])
-    return manifest["state"] == "done" and all(is_file(output / part["path"]) for part in outputs)
+    outputs = [*manifest.get("outputs", []), *manifest.get("mosaics", [])]
+    return manifest["state"] == "done" and all(is_file(output / file["path"]) for file in outputs)
 
 
 def truth_files(config: InputConfig) -> list[Path]:

@@ -18,6 +18,7 @@ from pipeline.beam_flags import LOCAL_RUNNER, beam_options
 from pipeline.detection_gain import DetectionGain
 from pipeline.direct import Networks, settle_windows
 from pipeline.manifest import Counts, ExitCode
+from pipeline.mosaics import publish_mosaics
 from pipeline.planning import Plan, describe, plan_run
 from pipeline.progress import run_with_progress
 from pipeline.verdict import results_table, verdict
@@ -99,6 +100,7 @@ def _run(plan: Plan, options: PipelineOptions, console: Console, planning: Netwo
             console=Console(file=terminal),
         )
     counts = _count_settled(plan)
+    mosaics = publish_mosaics(plan) if config.mosaic.write else []
     summary = [SummaryRow(**row) for row in read_rows(config.output, SUMMARY)]
     exit_code = _judge(counts, summary, config, console)
     manifest.finish(
@@ -109,6 +111,7 @@ def _run(plan: Plan, options: PipelineOptions, console: Console, planning: Netwo
         pixels=plan.core_pixels,
         reads=describe_reads(_counters(result, network.NAMESPACE), planning),
         parts=list_parts(config.output),
+        mosaics=mosaics,
     )
     console.print(results_table(summary))
     console.print(verdict(summary), markup=False)
@@ -120,9 +123,13 @@ def _count_settled(plan: Plan) -> Counts:
     """Count what was written, and fail unless every planned window is there exactly once."""
     output = plan.config.output
     tiles = list(read_rows(output, TILES, ("key", "status")))
-    rejects = [row["key"] for row in read_rows(output, REJECTED, ("key",))]
+    # A scene without a mosaic is a reject too, under its name, but no planned window.
+    scenes = {scene.name for scene in plan.scenes}
+    keys = [row["key"] for row in read_rows(output, REJECTED, ("key",))]
+    rejects = [key for key in keys if key not in scenes]
     status = Counter(row["status"] for row in tiles)
-    counts = Counts(plan.planned, status["measured"], status["empty"], len(rejects))
+    unmade = len(keys) - len(rejects)
+    counts = Counts(plan.planned, status["measured"], status["empty"], len(rejects), unmade)
     written = Counter([*(row["key"] for row in tiles), *rejects])
     planned = Counter(reject.key for reject in plan.rejected)
     planned.update(window.key for window in plan.windows)
@@ -143,6 +150,11 @@ def _judge(
             f"{counts.rejected} of {counts.planned} windows were rejected, more than the allowed "
             f"{100 * config.max_rejected:g} %: see the table rejected",
             markup=False,
+        )
+        return ExitCode.TOO_MANY_REJECTS
+    if counts.unmade_mosaics:
+        console.print(
+            f"{counts.unmade_mosaics} scenes have no mosaic: see the table rejected", markup=False
         )
         return ExitCode.TOO_MANY_REJECTS
     seam = worst_seam(summary, config.measure.seams)

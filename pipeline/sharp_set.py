@@ -18,8 +18,9 @@ from transforms.functional.blur_estimate import BlurEstimate
 from transforms.georeference import metres_per_pixel
 from transforms.ground import Ground, open_ground
 from transforms.measure import Ruler, measure_tiles, settled_of
-from transforms.read import SceneReader, read_tile
+from transforms.read import read_tile
 from transforms.records import DeblurredTile, Rejected, Scene, Settled, Tile, Window
+from transforms.scene_reader import SceneReader
 from transforms.scenes import plan_scenes, plan_windows
 
 NOT_ESTIMATED = BlurEstimate(length=0.0, angle=0.0, confidence=0.0, sharpness=math.nan)
@@ -101,7 +102,7 @@ def search(sharp: SharpSet, windows: Iterable[Window]) -> Iterator[Settled]:
 
     One at a time and in order, before neighbours have a say at its border.
     """
-    with closing(SceneReader(sharp.config.read)) as reader:
+    with closing(SceneReader(sharp.config.input)) as reader:
         for window in windows:
             tile = read_tile(window, reader, sharp.ground, sharp.config.read)
             left = leave_alone(tile) if isinstance(tile, Tile) else tile

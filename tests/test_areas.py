@@ -21,8 +21,9 @@ from transforms.functional.polygons import covered_pixels
 from transforms.functional.windows import Rectangle, plan_cores
 from transforms.georeference import pixels_to_map
 from transforms.ground import Ground, open_ground
-from transforms.read import SceneReader, read_tile
+from transforms.read import read_tile
 from transforms.records import Scene, Tile, Window
+from transforms.scene_reader import SceneReader
 from transforms.scenes import open_scene, plan_windows
 
 HEIGHT, WIDTH = 300, 400
@@ -313,7 +314,7 @@ def test_a_tile_carries_what_is_judged(tmp_path: Path) -> None:
     whole = ground.areas.judged(window_of(scene)) if ground.areas else None
     assert whole is not None
     assert whole.sum() == 150 * 300
-    reader = SceneReader(config)
+    reader = SceneReader(InputConfig())
     for window in plan_windows(scene, config):
         tile = read_tile(window, reader, ground, config)
         assert isinstance(tile, Tile)

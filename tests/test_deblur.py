@@ -21,8 +21,9 @@ from transforms.functional.blur_estimate import BlurEstimate
 from transforms.functional.radiometry import REACH
 from transforms.functional.windows import Rectangle
 from transforms.inference import map_by_shape
-from transforms.read import SceneReader, read_tile
+from transforms.read import read_tile
 from transforms.records import SHIFT, DeblurredTile, Rejected, Tile, Window
+from transforms.scene_reader import SceneReader
 from transforms.scenes import plan_scenes, plan_windows
 
 
@@ -312,7 +313,7 @@ def test_every_normalisation_runs(tmp_path, normalisation):
     )
     [scene], _ = plan_scenes(config)
     with (
-        closing(SceneReader(config.read)) as reader,
+        closing(SceneReader(config.input)) as reader,
         closing(open_networks(load_deblurrer(config.deblur), config)) as network_of,
     ):
         tiles = [

@@ -41,14 +41,12 @@ SCENE = Scene(
 BANDS = tuple({"name": name, "data_type": "uint8", "nodata": 0} for name in ("red", "green"))
 DATA = Asset("mosaics/a%20b.tif", "ab" * 32, 12345, BANDS)
 STATUS = Asset("mosaics/a%20b.status.tif", "cd" * 32, 77, ({"name": "status"},))
-CLASSES = {1: ("deblurred", "restored by the network"), 3: ("fallback", "input kept")}
+COUNTS = {"deblurred": 3, "fallback": 1}
 PROVENANCE = Provenance("0123456789ab", "0.1.0", "Deblurred with deblur_dsc.")
 
 
 def item_of(scene=SCENE, name="a%20b"):
-    return mosaic_item(
-        name, scene, data=DATA, status=STATUS, classes=CLASSES, provenance=PROVENANCE
-    )
+    return mosaic_item(name, scene, data=DATA, status=STATUS, counts=COUNTS, provenance=PROVENANCE)
 
 
 def stored(thing):
@@ -164,6 +162,9 @@ def test_an_item_says_what_was_done_and_to_what():
     data = content["assets"]["data"]
     assert (data["file:checksum"], data["file:size"]) == ("1220" + "ab" * 32, 12345)
     assert data["href"] == "./a%20b.tif"
+    assert content["properties"]["aerial_deblur:cores"] == COUNTS
+    [classes] = [content["assets"]["status"]["classification:classes"]]
+    assert [each["value"] for each in classes] == [0, 1, 2, 3, 4]
 
 
 def test_the_time_is_known_or_before_the_file_was_changed():

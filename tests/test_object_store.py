@@ -18,7 +18,7 @@ from pipeline.planning import plan_run
 from pipeline.run import replay, run
 from transforms.network import take_network_use
 from transforms.parquet import list_parts, read_rows
-from transforms.read import SceneReader
+from transforms.scene_reader import SceneReader
 from transforms.storage import StorageError
 from transforms.tables import REJECTED, TILES
 
@@ -219,7 +219,7 @@ def test_windows_of_a_large_cog_cost_few_requests(store, tmp_path, one_code_vers
     plan = plan_run(configure(f"{store.url}/x", url, read={"core": 512, "halo": 64}))
     take_network_use()
     store.take_requests()
-    reader = SceneReader(plan.config.read)
+    reader = SceneReader(plan.config.input)
     for window in plan.windows:
         reader.read_window(window)
     reader.close()

@@ -12,9 +12,10 @@ from models.checkpoints import save_generator
 from models.deblurrer import Deblurrer
 from tests.restorers import TINY, make
 from transforms import scene_networks
-from transforms.read import SceneReader, read_tile
+from transforms.read import read_tile
 from transforms.records import Blur
 from transforms.scene_networks import SceneNetworks
+from transforms.scene_reader import SceneReader
 from transforms.scenes import plan_scenes, plan_windows
 
 
@@ -48,7 +49,7 @@ def networks(weights, config):
 def tiles(config, *names):
     scenes, rejected = plan_scenes(config)
     assert not rejected
-    reader = SceneReader(config.read)
+    reader = SceneReader(config.input)
     windows = [
         w for scene in scenes if scene.name in names for w in plan_windows(scene, config.read)
     ]

@@ -50,7 +50,7 @@ def draw_sums(seed: int) -> TileSums:
     return TileSums(
         {arm: draw_arm(rng) for arm in arms},
         draw_changes(rng),
-        *rng.integers(0, 1000, 5).tolist(),
+        *rng.integers(0, 1000, 6).tolist(),
         Fraction(float(rng.random())),
     )
 

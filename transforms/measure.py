@@ -121,6 +121,7 @@ def measure_tile(detected: DetectedTile, ruler: Ruler) -> MeasuredTile:
         judged_pixels=int((tile.valid & tile.judged)[owned].sum()),
         blur=deblurred.blur,
         skipped=deblurred.skipped,
+        fallback=deblurred.fallback,
         metres=metres,
         labels=None if labels is None else _in_scene(labels, window.read),
         owned=np.zeros(0, np.bool_) if labels is None else owns(window, labels.centres),

@@ -24,6 +24,7 @@ from transforms.georeference import (
     rectangle_to_corners,
     reproject,
 )
+from transforms.mosaic_status import CLASSES
 from transforms.records import Scene
 
 EXTENSIONS = (
@@ -41,6 +42,8 @@ STEPS = 32
 """Points along each side of a footprint: straight lines of a CRS bend in degrees."""
 WORLD = (-180.0, -90.0, 180.0, 90.0)
 COLLECTION = "collection.json"
+CORES = "aerial_deblur:cores"
+"""The property that counts the cores of a scene by what became of them."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,12 @@ def mosaic_item(
     *,
     data: Asset,
     status: Asset,
-    classes: Mapping[int, tuple[str, str]],
+    counts: Mapping[str, int],
     provenance: Provenance,
 ) -> pystac.Item:
     """Return the item of one mosaic; its hrefs are relative to the folder of the items.
 
-    `classes` are the values of the status file: name and description. A scene without a CRS has no
+    `counts` are the cores by status. A scene without a CRS has no
     geometry. Unless its time is known, a scene was taken before its file was last changed.
     """
     footprint = scene_footprint(scene)
@@ -85,14 +88,19 @@ def mosaic_item(
         geometry=footprint and mapping(footprint),
         bbox=footprint and _bbox(footprint),
         datetime=None if scene.time is None else datetime.fromisoformat(scene.time),
-        properties=_span(scene) | _processing(provenance) | _projection(scene),
+        properties={
+            **_span(scene),
+            **_processing(provenance),
+            **_projection(scene),
+            CORES: dict(counts),
+        },
         stac_extensions=list(EXTENSIONS),
         collection=provenance.run_id,
     )
     item.add_asset("data", _asset(data, ["data"], {}))
     legend = [
         {"value": value, "name": short, "description": text}
-        for value, (short, text) in sorted(classes.items())
+        for value, (short, text) in CLASSES.items()
     ]
     item.add_asset("status", _asset(status, ["metadata"], {"classification:classes": legend}))
     item.add_link(pystac.Link("collection", f"./{COLLECTION}", pystac.MediaType.JSON))
@@ -116,7 +124,7 @@ def mosaic_collection(items: Sequence[pystac.Item], provenance: Provenance) -> p
             pystac.SpatialExtent(
                 [_overall(boxes), *boxes] if len(boxes) > 1 else boxes or [list(WORLD)]
             ),
-            pystac.TemporalExtent([[min(ends), max(ends)]]),
+            pystac.TemporalExtent([[min(ends, default=None), max(ends, default=None)]]),
         ),
         license="other",
     )

@@ -7,7 +7,7 @@ import numpy as np
 import rasterio
 from rasterio import DatasetReader
 
-from configs.schema import InputConfig, ReadConfig
+from configs.schema import InputConfig
 from transforms.functional.orientation import to_file_rectangle, turn_upright, upright_size
 from transforms.functional.pixels import bands_to_rgb, stretch_bands
 from transforms.functional.windows import Rectangle
@@ -41,9 +41,9 @@ class SceneReader:
     `teardown`.
     """
 
-    def __init__(self, config: InputConfig | ReadConfig) -> None:
+    def __init__(self, config: InputConfig) -> None:
         """Remember what may be opened; nothing is opened yet."""
-        self._config = config if isinstance(config, InputConfig) else InputConfig()
+        self._config = config
         self._open: OrderedDict[str, _OpenScene] = OrderedDict()
         self._rows = RowBands()
 

@@ -99,6 +99,7 @@ def sum_tile(row: TileRow, ruler: Ruler) -> TileSums:
         tiles=1,
         empty=int(row.status == "empty"),
         skipped=int(row.skipped),
+        fallback=int(bool(row.fallback)),
         valid_pixels=row.valid_pixels,
         skipped_pixels=row.valid_pixels if row.skipped else 0,
         area=row.judged_km2,

@@ -143,6 +143,7 @@ def summarize(
         "tiles": total.tiles,
         "tiles_empty": total.empty,
         "tiles_skipped": total.skipped,
+        "tiles_fallback": total.fallback,
         "valid_pixels": total.valid_pixels,
         "skipped_pixels": total.skipped_pixels,
     }

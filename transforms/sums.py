@@ -74,6 +74,7 @@ class TileSums:
     tiles: int = 0
     empty: int = 0
     skipped: int = 0
+    fallback: int = 0
     valid_pixels: int = 0
     skipped_pixels: int = 0
     area: Fraction = Fraction(0)
@@ -85,6 +86,7 @@ class TileSums:
             self.tiles + other.tiles,
             self.empty + other.empty,
             self.skipped + other.skipped,
+            self.fallback + other.fallback,
             self.valid_pixels + other.valid_pixels,
             self.skipped_pixels + other.skipped_pixels,
             self.area + other.area,

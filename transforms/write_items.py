@@ -1,0 +1,77 @@
+"""WriteItems: a STAC item beside every mosaic; when all are there, a collection and a table."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import pystac
+import stac_geoparquet.arrow
+from upath import UPath
+
+from transforms.mosaic_items import COLLECTION, Provenance, mosaic_collection, mosaic_item, to_json
+from transforms.records import Rejected
+from transforms.scene_mosaic import MOSAICS, Mosaic
+from transforms.storage import find_files, write_bytes_whole, written_whole
+
+ITEMS = "items.parquet"
+
+
+@dataclass
+class WriteItems(beam.PTransform):
+    """Write the item of every mosaic; mosaics and rejects pass through."""
+
+    output: UPath
+    provenance: Provenance
+
+    def expand(self, mosaics: beam.PCollection) -> beam.PCollection:
+        """Map Mosaic or Rejected to the same."""
+        return mosaics | "WriteItem" >> beam.Map(write_item, self.output, self.provenance)
+
+
+def write_item(
+    mosaic: Mosaic | Rejected, output: UPath, provenance: Provenance
+) -> Mosaic | Rejected:
+    """Write the item of a mosaic as `mosaics/NAME.json`, and return the mosaic."""
+    if isinstance(mosaic, Mosaic):
+        item = mosaic_item(
+            mosaic.name,
+            mosaic.scene,
+            data=mosaic.data,
+            status=mosaic.status,
+            counts={str(status): count for status, count in mosaic.counts.items()},
+            provenance=provenance,
+        )
+        write_bytes_whole(output / MOSAICS / f"{mosaic.name}.json", to_json(item))
+    return mosaic
+
+
+def publish_items(output: UPath, names: Sequence[str], provenance: Provenance) -> list[pystac.Item]:
+    """Make the folder's collection and table those of the items of a run, and return these.
+
+    `names` are those of the mosaics that the run could have made. Items of other scenes go.
+    """
+    folder = output / MOSAICS
+    items = []
+    for path in find_files(folder, "*.json"):
+        if path.stem in names:
+            items.append(pystac.Item.from_dict(json.loads(path.read_bytes())))
+        elif path.name != COLLECTION:
+            path.unlink()
+    write_bytes_whole(folder / COLLECTION, to_json(mosaic_collection(items, provenance)))
+    _write_table(folder / ITEMS, items)
+    return items
+
+
+def _write_table(path: UPath, items: Sequence[pystac.Item]) -> None:
+    """Write the items that have a place on earth as stac-geoparquet; without any there is none."""
+    placed: list[dict[str, Any]] = [
+        json.loads(to_json(item)) for item in items if item.geometry is not None
+    ]
+    if not placed:
+        path.unlink(missing_ok=True)
+        return
+    rows = stac_geoparquet.arrow.parse_stac_items_to_arrow(placed)
+    with written_whole(path) as local:
+        stac_geoparquet.arrow.to_parquet(rows, local)
