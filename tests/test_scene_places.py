@@ -221,6 +221,18 @@ def test_an_aux_file_gives_the_place_that_the_file_lacks(tmp_path: Path) -> None
     assert (scene.crs, scene.transform) == (CRS, UTM)
 
 
+def test_a_world_file_that_gdal_does_not_read_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.webp"
+    write_scene(path, bands(3), crs=None, driver="WEBP", tiled=False, compress=None)
+    sidecar = tmp_path / "a.wld"
+    sidecar.write_text("no numbers")
+    assert open_it(path).crs is None
+    sidecar.write_text(WORLD)
+    with pytest.raises(SceneError, match=r"no world file of WEBP, and .*a\.wld.*to GeoTIFF"):
+        open_it(path, crs=CRS)
+    assert open_it(path, crs="pixels").crs is None
+
+
 def test_a_transform_that_cannot_be_inverted_is_refused(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "a.tif", GREY, transform=Affine(0, 0, 9, 0, 0, 50))
     with pytest.raises(SceneError, match="cannot be inverted"):

@@ -29,6 +29,9 @@ from transforms.scene_reader import SceneReader
 from transforms.scenes import plan_groups
 from transforms.stopwatch import Stopwatch
 
+REMEDY = ". Copy the file again if it is damaged; run again if a disk or a server failed"
+"""What to do about a file that GDAL cannot read; all other errors say so themselves."""
+
 
 def read_tile(
     window: Window, reader: SceneReader, ground: Ground | None, config: ReadConfig
@@ -42,7 +45,8 @@ def read_tile(
         tile = _read_pixels(window, reader, config.blur)
     except (RasterioError, OSError, ValueError, IndexError) as error:
         cause = f" ({error.__cause__})" if error.__cause__ else ""
-        message = f"{error}{cause}"
+        remedy = REMEDY if isinstance(error, RasterioError | OSError) else ""
+        message = f"{error}{cause}{remedy}"
         return Rejected(window.key, window.scene.name, "read", type(error).__name__, message)
     before, reference, valid = tile
     labels, judged = (ground or Ground()).around(window)

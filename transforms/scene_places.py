@@ -48,6 +48,7 @@ def locate(
             f"the transform cannot be inverted, {transform}: correct it with gdal_edit -a_ullr"
         )
     if dataset.transform.is_identity:
+        _check_world_file_is_read(dataset, source.path, config)
         return None, IN_PIXELS
     crs = name_crs(dataset.crs) or _crs_of_catalogue(source) or read_crs(config.crs)
     if crs is None:
@@ -131,6 +132,21 @@ def _check_world_file(path: str, transform: Affine6, size: tuple[int, int]) -> N
             raise SceneError(
                 f"{sidecar} gives the transform {said}, and the file {transform}: delete the one "
                 "that is wrong"
+            )
+
+
+def _check_world_file_is_read(dataset: DatasetReader, path: str, config: InputConfig) -> None:
+    """Raise SceneError if a world file lies beside a picture of a kind whose GDAL driver has none.
+
+    Without a word such a picture (WebP) would lie nowhere.
+    """
+    if config.crs == NO_CRS or not is_local_file(path):
+        return
+    for sidecar in _world_files(path):
+        if _read_world_file(sidecar) not in (None, IN_PIXELS):
+            raise SceneError(
+                f"GDAL reads no world file of {dataset.driver}, and {sidecar} is one: convert the "
+                "picture to GeoTIFF, or set input.crs: pixels to do without a map"
             )
 
 
