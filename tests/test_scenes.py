@@ -14,9 +14,9 @@ from scenes import CRS, DATA, ORIGIN, textured, transform_of, write_labels, writ
 from configs.schema import BlurConfig, InputConfig, ReadConfig, RunConfig
 from transforms.aoi import open_aoi
 from transforms.functional.windows import Rectangle
-from transforms.records import Blur, Window
+from transforms.records import Blur, Source, Window
 from transforms.scene_checks import SceneError
-from transforms.scenes import plan_groups, plan_scenes, plan_windows
+from transforms.scenes import open_scene, plan_groups, plan_scenes, plan_windows
 
 READ = ReadConfig(core=64, halo=32)
 PICTURE = textured(200, 300, seed=4)
@@ -241,9 +241,24 @@ def test_a_vrt_that_leads_out_of_its_folder_is_refused_whatever_its_name(
     assert open_it(path, roots=(str(tmp_path),)).width == 300
 
 
-def test_names_of_drivers_are_no_paths() -> None:
-    with pytest.raises(SceneError):
-        open_it(Path("/vsicurl/http:/localhost/a.tif"))
+@pytest.mark.parametrize("name", ["/vsicurl/http://localhost/a.tif", "/vsizip/a.zip/a.tif"])
+def test_names_that_make_gdal_do_more_than_open_a_file_are_refused(name: str) -> None:
+    config = RunConfig(input=InputConfig(scenes=("unused",)))
+    with pytest.raises(SceneError, match=r"/vsi"):
+        open_scene(Source("a", name), config)
+
+
+def test_a_crs_that_nobody_understands_is_a_reject(tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "a.tif", PICTURE, crs=None)
+    earth = 'DATUM["odd",SPHEROID["odd",6378137,0]],PRIMEM["x",0],UNIT["degree",0.01745329]'
+    text = f'PROJCS["odd",GEOGCS["odd",{earth}],PROJECTION["Nobody_Knows"],UNIT["metre",1]]'
+    place = "<GeoTransform>5e5, 0.5, 0, 5.8e6, 0, -0.5</GeoTransform>"
+    srs = text.replace('"', "&quot;")
+    Path(f"{path}.aux.xml").write_text(f"<PAMDataset><SRS>{srs}</SRS>{place}</PAMDataset>")
+    config = RunConfig(input=InputConfig(scenes=(str(path),)))
+    scenes, rejected = plan_scenes(config)
+    assert not scenes
+    assert "its CRS cannot be understood" in rejected[0].message
 
 
 def test_a_scene_knows_what_its_file_was(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ def open_source(path: str, config: InputConfig) -> DatasetReader:
     GDAL sees it. Raises UntrustedError if the name or the VRT must not be opened, RasterioError if
     it cannot be.
     """
+    check_source_name(path)
     if is_map_tiles(path):
         return open_dataset(map_tiles_vrt(path), ("VRT",))
-    check_name(path)
     others = [driver for driver in config.drivers if driver != "VRT"]
     may_be_vrt = len(others) < len(config.drivers)
     # GDAL would take an empty list for all of its drivers.
@@ -39,6 +39,12 @@ def open_source(path: str, config: InputConfig) -> DatasetReader:
                 raise
     check_vrt(path, roots=config.roots)
     return open_dataset(path, ("VRT",))
+
+
+def check_source_name(path: str) -> None:
+    """Raise UntrustedError for a name that makes GDAL do more than open a file or URL."""
+    if not is_map_tiles(path):
+        check_name(path)
 
 
 def _looks_like_vrt(path: str) -> bool:
@@ -68,9 +74,12 @@ def why_unreadable(path: str, error: Exception) -> str:
     if "://" in path or is_map_tiles(path):
         return f"{path} cannot be opened: {error}"
     if not os.path.exists(path):
-        return f"{path} does not exist"
+        return f"{path} does not exist: correct its name in input.scenes or its list"
     if os.path.isdir(path):
         return f"{path} is a folder: name its pictures, such as {Path(path, '*.tif')}"
     if os.path.getsize(path) == 0:
         return f"{path} is empty (0 bytes): copy it again"
-    return f"{path} is no raster that GDAL can open, or its header is cut off: {error}"
+    return (
+        f"{path} is no raster that GDAL can open, or its header is cut off ({error}): copy it "
+        "again, convert it to GeoTIFF, or add its driver to input.drivers"
+    )

@@ -6,8 +6,9 @@ from dataclasses import replace
 from itertools import chain
 
 import rasterio
+from pyproj.exceptions import ProjError
 from rasterio import DatasetReader
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 
 from configs.schema import BlurConfig, ReadConfig, RunConfig
 from configs.severity import LADDERS
@@ -16,7 +17,13 @@ from transforms.exif import read_exif
 from transforms.functional.orientation import is_swapped, upright_size
 from transforms.functional.windows import Rectangle, plan_cores
 from transforms.gdal import gdal_settings
-from transforms.opening import FileStamp, open_source, stamp_file, why_unreadable
+from transforms.opening import (
+    FileStamp,
+    check_source_name,
+    open_source,
+    stamp_file,
+    why_unreadable,
+)
 from transforms.records import Blur, Rejected, Scene, Source, Window
 from transforms.resampling import resample
 from transforms.row_bands import PICTURES
@@ -25,7 +32,6 @@ from transforms.scene_checks import SceneError, check_pixels, check_size
 from transforms.scene_places import IN_PIXELS, locate, read_crs
 from transforms.sources import list_sources
 from transforms.stretches import find_stretch
-from transforms.vetting import UntrustedError
 
 
 def open_scene(source: Source, config: RunConfig) -> Scene:
@@ -37,12 +43,13 @@ def open_scene(source: Source, config: RunConfig) -> Scene:
     path = source.path
     with rasterio.Env(**gdal_settings()):
         try:
+            check_source_name(path)
             stamp = stamp_file(path)
             dataset = open_source(path, config.input)
-        except UntrustedError as error:
-            raise SceneError(str(error)) from error
         except (RasterioError, OSError) as error:
             raise SceneError(why_unreadable(path, error)) from error
+        except ValueError as error:
+            raise SceneError(str(error)) from error
         with dataset:
             return _describe(dataset, source, config, stamp)
 
@@ -69,8 +76,7 @@ def _describe(dataset: DatasetReader, source: Source, config: RunConfig, stamp: 
     if config.input.geometry == "camera":
         scene = _from_camera(scene)
     else:
-        crs, transform = locate(dataset, source, config.input)
-        scene = resample(replace(scene, crs=crs, transform=transform), config)
+        scene = _on_grid(dataset, scene, source, config)
     try:
         stretch = find_stretch(dataset, bands, config.read.stretch)
     except RasterioError as error:
@@ -79,6 +85,17 @@ def _describe(dataset: DatasetReader, source: Source, config: RunConfig, stamp: 
             "such as read.stretch: {low: 0, high: 4095}"
         ) from error
     return replace(scene, stretch=stretch, sequential=_is_sequential(dataset, scene, config.read))
+
+
+def _on_grid(dataset: DatasetReader, scene: Scene, source: Source, config: RunConfig) -> Scene:
+    """Return the scene where it lies, at the wanted ground sampling distance."""
+    try:
+        crs, transform = locate(dataset, source, config.input)
+        return resample(replace(scene, crs=crs, transform=transform), config)
+    except (CRSError, ProjError) as error:
+        raise SceneError(
+            f"its CRS cannot be understood: {error}; declare another, such as with gdal_edit -a_srs"
+        ) from error
 
 
 def _from_camera(scene: Scene) -> Scene:
