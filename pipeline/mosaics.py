@@ -6,7 +6,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from pipeline.manifest import code_version
+from pipeline import manifest
 from pipeline.planning import Plan
 from transforms.assemble import (
     AssembleMosaics,
@@ -78,7 +78,7 @@ def provenance_of(plan: Plan) -> Provenance:
     locked = ", low frequencies of the input" if deblur.lock else ""
     return Provenance(
         run_id=plan.run_id,
-        version=code_version(),
+        version=manifest.code_version(),
         lineage=(
             f"Deblurred with {plan.deblurrer.name} (SHA-256 {plan.deblurrer.sha256}), norms "
             f"{deblur.normalisation}{locked}."
@@ -89,7 +89,10 @@ def provenance_of(plan: Plan) -> Provenance:
 def tags_of(plan: Plan) -> dict[str, str]:
     """Return what every mosaic of a run says of itself."""
     return mosaic_tags(
-        plan.config, version=code_version(), run_id=plan.run_id, sha256=plan.deblurrer.sha256
+        plan.config,
+        version=manifest.code_version(),
+        run_id=plan.run_id,
+        sha256=plan.deblurrer.sha256,
     )
 
 
