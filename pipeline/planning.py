@@ -17,6 +17,7 @@ from models.checkpoints import read_card, sha256, shipped_weights
 from models.receptive import exact_halo
 from models.shipped import resolve_weights
 from pipeline.manifest import Manifest, describe_run
+from transforms.aoi import open_aoi
 from transforms.arms import partial_arms, planned_arms
 from transforms.clusters import Clusters
 from transforms.deblur import load_deblurrer
@@ -26,6 +27,7 @@ from transforms.functional.radiometry import REACH
 from transforms.georeference import check_crs
 from transforms.ground import open_ground
 from transforms.measure import Ruler
+from transforms.read_cost import cost_notes
 from transforms.records import Rejected, Scene, Window
 from transforms.scenes import plan_blurs, plan_scenes, plan_windows
 from transforms.stamps import stamp_all
@@ -76,7 +78,8 @@ class Plan:
     @cached_property
     def windows(self) -> tuple[Window, ...]:
         """Return every planned window."""
-        return tuple(w for scene in self.scenes for w in plan_windows(scene, self.config.read))
+        aoi = open_aoi(self.config.input.aoi)
+        return tuple(w for scene in self.scenes for w in plan_windows(scene, self.config.read, aoi))
 
     @property
     def planned(self) -> int:
@@ -185,7 +188,8 @@ def describe(plan: Plan) -> Group:
         table.add_row(name, value)
     # As Text: rich would take a word in square brackets of a message for markup and drop it.
     unreadable = [Text(f"cannot be opened: {reject.message}") for reject in plan.rejected]
-    return Group(table, *unreadable)
+    slow = [Text(note) for scene in plan.scenes for note in cost_notes(scene, plan.config.read)]
+    return Group(table, *unreadable, *slow)
 
 
 def _facts(plan: Plan) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from configs.schema import BlurConfig, InputConfig, RunConfig
 from models.checkpoints import sha256
 from pipeline.manifest import truth_files
 from pipeline.planning import Weights, find_weights
+from transforms.aoi import open_aoi
 from transforms.clusters import Clusters
 from transforms.detect import FindObjects, detect_tiles, load_detector
 from transforms.functional.blur_estimate import BlurEstimate
@@ -67,7 +68,8 @@ class SharpSet:
     @cached_property
     def windows(self) -> tuple[Window, ...]:
         """Return every planned window."""
-        return tuple(w for scene in self.scenes for w in plan_windows(scene, self.config.read))
+        aoi = open_aoi(self.config.input.aoi)
+        return tuple(w for scene in self.scenes for w in plan_windows(scene, self.config.read, aoi))
 
     @property
     def clusters(self) -> Clusters:

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from rasterio.transform import Affine
 from scenes import CRS, textured, transform_of, write_labels, write_picture
 
-from configs.schema import InputConfig, ReadConfig
+from configs.schema import InputConfig, ReadConfig, RunConfig
 from transforms.areas import JudgedAreas, open_areas
 from transforms.functional.polygons import covered_pixels
 from transforms.functional.windows import Rectangle, plan_cores
 from transforms.georeference import pixels_to_map
 from transforms.ground import Ground, open_ground
 from transforms.read import read_tile
-from transforms.records import Scene, Tile, Window
+from transforms.records import Scene, Source, Tile, Window
 from transforms.scene_reader import SceneReader
 from transforms.scenes import open_scene, plan_windows
 
@@ -307,7 +307,7 @@ def test_labels_that_lie_in_no_scene_at_all_stop_the_run(tmp_path: Path) -> None
 def test_a_tile_carries_what_is_judged(tmp_path: Path) -> None:
     path = write_picture(tmp_path / "a.tif", textured(HEIGHT, WIDTH, 0))
     config = ReadConfig(core=128, halo=32)
-    scene = open_scene("a.tif", str(path), config)
+    scene = open_scene(Source("a.tif", str(path)), RunConfig(read=config))
     ground = ground_of(
         tmp_path, np.array([[30.0, 40], [300, 200]]), area=[shapely.box(0, 0, 150, 300)]
     )

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scenes import DATA
 
-from configs.schema import InputConfig, ReadConfig
+from configs.schema import InputConfig, RunConfig
 from transforms.functional.boxes import ANY_CLASS, Labels
 from transforms.functional.windows import Rectangle
 from transforms.labels import LabelSource, open_labels
-from transforms.records import Scene, Window
+from transforms.records import Scene, Source, Window
 from transforms.scenes import open_scene
 
 NAMES = ("car", "truck", "bus")
@@ -230,6 +230,6 @@ def test_real_coco_labels_lie_in_their_pictures() -> None:
     assert source is not None
     listed = json.loads((folder / "detection_labels.json").read_text())["images"]
     paths = [folder / "oam" / entry["file_name"] for entry in listed]
-    scenes = [open_scene(p.name, str(p), ReadConfig()) for p in paths if p.is_file()]
+    scenes = [open_scene(Source(p.name, str(p)), RunConfig()) for p in paths if p.is_file()]
     assert source.outside(scenes) == 0
     assert source.total(scenes) > 100

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from rasterio.transform import Affine
 from scenes import CRS, DATA, transform_of, write_labels
 
-from configs.schema import InputConfig, ReadConfig
+from configs.schema import InputConfig, RunConfig
 from transforms.functional.boxes import Labels
 from transforms.functional.windows import Rectangle, plan_cores
 from transforms.labels import LabelSource, open_labels
-from transforms.records import Scene, Window
+from transforms.records import Scene, Source, Window
 from transforms.scenes import open_scene
 
 NAMES = ("car", "truck", "bus")
@@ -508,7 +508,7 @@ def test_real_yolo_labels_lie_in_their_pictures() -> None:
     pictures = [p for t in texts for p in t.parent.glob(f"{t.stem}.*") if p.suffix != ".txt"]
     if not pictures:
         pytest.skip(f"no picture beside its labels in {folder}")
-    scenes = [open_scene(p.name, str(p), ReadConfig()) for p in pictures]
+    scenes = [open_scene(Source(p.name, str(p)), RunConfig()) for p in pictures]
     source = open_yolo(pictures[0].parent, label_names=("car", "truck", "bus", "bus"))
     assert source.outside(scenes) == 0
     whole = [Rectangle(0, 0, scene.width, scene.height) for scene in scenes]

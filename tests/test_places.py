@@ -11,9 +11,9 @@ import shapely
 from made_rows import NAMES, make_detections, make_tile_row
 from scenes import DATA
 
-from configs.schema import ReadConfig
+from configs.schema import RunConfig
 from transforms.clusters import Clusters
-from transforms.records import TileRow
+from transforms.records import Source, TileRow
 from transforms.rows import detection_rows, tile_rows
 from transforms.scenes import open_scene
 from transforms.tables import DETECTIONS, TILES
@@ -33,7 +33,9 @@ def rows() -> list[TileRow]:
 
 
 def label_chip(image: dict, annotations: list[dict]) -> TileRow:
-    scene = open_scene(image["file_name"], str(NEPAL / "oam" / image["file_name"]), ReadConfig())
+    scene = open_scene(
+        Source(image["file_name"], str(NEPAL / "oam" / image["file_name"])), RunConfig()
+    )
     boxes = [label["bbox"] for label in annotations if label["image_id"] == image["id"]]
     found = make_detections(*[(x, y, x + width, y + height) for x, y, width, height in boxes])
     return make_tile_row(scene, found, core=(0, 0, scene.width, scene.height))

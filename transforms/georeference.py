@@ -88,10 +88,12 @@ def metres_per_pixel(
 ) -> tuple[float, float] | None:
     """Return the width and height of a pixel on the ground in the middle of a core.
 
-    Without a CRS it is `gsd` (metres) both ways, and None where that is not given either.
+    Without a CRS it is that of the file's pixels, `gsd` (metres) both ways, and None where that is
+    not given either.
     """
     if scene.crs is None:
-        return None if gsd is None else (gsd, gsd)
+        across, along = scene.file_pixels
+        return None if gsd is None else (gsd * across, gsd * along)
     span = (
         64.0  # pixels: long enough that coordinates of a million metres lose no digit that counts
     )
