@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,19 +72,21 @@ class BandStatistics:
         return {f"STATISTICS_{name}": value for name, value in numbers.items()}
 
 
-def measure_bands(dataset: rasterio.DatasetReader) -> list[BandStatistics]:
-    """Read every pixel of a raster and return the statistics of its bands.
+def measure_bands(
+    dataset: rasterio.DatasetReader, windows: Iterable[Window]
+) -> list[BandStatistics]:
+    """Read a raster by windows and return the statistics of its bands.
 
-    Raises RasterioError if one cannot be read. Complex bands are read, and have none.
+    Raises RasterioError if a pixel cannot be read. Complex bands are read, and have none.
     """
     totals = [BandStatistics() for _ in dataset.indexes]
-    for window in reading_windows(dataset):
+    for window in windows:
         for index, values in enumerate(dataset.read(window=window)):
             totals[index] += _measure(dataset, index + 1, values, window)
     return totals
 
 
-def reading_windows(dataset: rasterio.DatasetReader) -> Iterator[Window]:
+def plan_reading(dataset: rasterio.DatasetReader) -> Iterator[Window]:
     """Yield windows that cover a raster row by row, of whole blocks and about `READ` bytes."""
     height, width = dataset.shape
     block_height, block_width = dataset.block_shapes[0]

@@ -73,7 +73,7 @@ def copy_to_cog(
     """Copy a VRT into a COG without loss, block by block; the caller has entered the Env.
 
     Memory does not grow with the raster. Whatever no GeoTIFF can hold, GDAL would write into a file
-    beside: that is removed, and `lost_in_copy` tells.
+    beside: that is removed, and `lost_in_copy` tells. Raises OSError if the copy fails.
     """
     with open_dataset(str(source), ("VRT",)) as dataset:
         real = not any(kind.startswith("complex") for kind in dataset.dtypes)
@@ -88,6 +88,8 @@ def copy_to_cog(
     sidecar = Path(f"{target}.aux.xml")
     try:
         rasterio.shutil.copy(source, target, driver="COG", **_LAYOUT | options)
+    except Exception as error:  # the classes of GDAL's errors have no public name
+        raise OSError(f"{target} cannot be written: {error}. Is the disk full?") from error
     finally:
         sidecar.unlink(missing_ok=True)
 

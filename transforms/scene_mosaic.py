@@ -12,14 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from xml.etree.ElementTree import tostring
+from xml.etree.ElementTree import Element, tostring
 
 import rasterio
 from rasterio.errors import RasterioError
+from rasterio.windows import Window
 from upath import UPath
 
 from configs.schema import RunConfig
-from transforms.band_statistics import measure_bands
+from transforms.band_statistics import BandStatistics, measure_bands, plan_reading
 from transforms.cores import FOLDER, core_path, distinct_bands, mosaic_name
 from transforms.functional.windows import Rectangle, plan_cores
 from transforms.gdal import gdal_settings, open_dataset
@@ -50,6 +51,7 @@ SETTINGS: dict[str, Any] = {
     # A warped VRT would have other pixels for each window that is asked for.
     "GDAL_VRT_WARP_USE_DATASET_RASTERIO": "NO",
 }
+_NOT_WHOLE = "a mosaic was not written whole: is the disk full?"
 
 
 @dataclass(frozen=True)
@@ -115,11 +117,10 @@ class _Assembly:
             Piece(core, self._fetch(core) if status == "deblurred" else None)
             for core, status in self.statuses
         ]
-        data, status = self.folder / "data.vrt", self.folder / "status.vrt"
         with self._scene_faults(), open_source(self.scene.path, self.config.input) as dataset:
             self._check(dataset)
-            self._write_status(status, dataset)
-            self._write_data(data, dataset, pieces, tags)
+            status = self._virtual_status(dataset)
+            data = self._virtual_data(dataset, pieces, tags)
         return Mosaic(
             mosaic_name(self.scene.name),
             self.scene,
@@ -162,45 +163,76 @@ class _Assembly:
                 "files of their own"
             )
 
-    def _write_status(self, path: Path, dataset: rasterio.DatasetReader) -> None:
+    def _virtual_status(self, dataset: rasterio.DatasetReader) -> "_Virtual":
         values = write_values(self.folder / "values.tif")
-        path.write_bytes(tostring(overlay_status(describe(dataset), values, self.statuses)))
+        root = overlay_status(describe(dataset), values, self.statuses)
+        return _Virtual.of(root, self.folder / "status.vrt")
 
-    def _write_data(
-        self,
-        path: Path,
-        dataset: rasterio.DatasetReader,
-        pieces: Sequence[Piece],
-        tags: Mapping[str, str],
-    ) -> None:
-        """Write the virtual raster, with statistics: every pixel is read, so that faults show."""
+    def _virtual_data(
+        self, dataset: rasterio.DatasetReader, pieces: Sequence[Piece], tags: Mapping[str, str]
+    ) -> "_Virtual":
         root = describe(dataset)
         overlay(root, Source.of(dataset), distinct_bands(self.scene), pieces)
         add_tags(root, tags)
-        path.write_bytes(tostring(root))
-        with open_dataset(str(path), ("VRT",)) as virtual:
-            _check_kept(dataset, virtual, self.scene)
-            statistics = measure_bands(virtual)
-        for band, measured in zip(root.findall(BAND), statistics, strict=True):
-            add_tags(band, measured.to_tags())
+        virtual = _Virtual.of(root, self.folder / "data.vrt")
+        with virtual.opened() as kept:
+            _check_kept(dataset, kept, self.scene)
+        for band, statistics in zip(root.findall(BAND), virtual.statistics, strict=True):
+            add_tags(band, statistics.to_tags())
         if self.scene.crs is not None:
             add_crs(root, self.scene.crs)
-        path.write_bytes(tostring(root))
+        virtual.path.write_bytes(tostring(root))
+        return virtual
 
     def _publish(
-        self, source: Path, ending: str, overviews: Literal["average", "nearest"]
+        self, virtual: "_Virtual", ending: str, overviews: Literal["average", "nearest"]
     ) -> Asset:
         target = _mosaic_path(self.config.output, self.scene, ending)
-        scratch = self.config.output / FOLDER
-        with written_whole(target, scratch) as local:
-            copy_to_cog(source, local, compress=self.config.mosaic.compress, overviews=overviews)
-            with open_dataset(str(source), ("VRT",)) as wanted, open_dataset(str(local)) as got:
-                _check_kept(wanted, got, self.scene)
-                bands = describe_bands(got)
+        compress = self.config.mosaic.compress
+        with written_whole(target, self.config.output / FOLDER) as local:
+            copy_to_cog(virtual.path, local, compress=compress, overviews=overviews)
+            bands = virtual.check_copy(local, self.scene)
             with local.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = local.stat().st_size
         return Asset(f"{MOSAICS}/{target.name}", digest, size, bands)
+
+
+@dataclass(frozen=True)
+class _Virtual:
+    """A virtual raster that was read once, whole."""
+
+    path: Path
+    windows: Sequence[Window]
+    statistics: Sequence[BandStatistics]
+
+    @staticmethod
+    def of(root: Element, path: Path) -> "_Virtual":
+        """Write a virtual raster, and read it so that faults of the scene show."""
+        path.write_bytes(tostring(root))
+        with open_dataset(str(path), ("VRT",)) as dataset:
+            windows = list(plan_reading(dataset))
+            return _Virtual(path, windows, measure_bands(dataset, windows))
+
+    def opened(self) -> rasterio.DatasetReader:
+        return open_dataset(str(self.path), ("VRT",))
+
+    def check_copy(self, path: Path, scene: Scene) -> tuple[Mapping[str, Any], ...]:
+        """Return the bands of a copy, in words of STAC, that keeps everything.
+
+        Raises MosaicError if its header does not, OSError if its pixels cannot be read or are of
+        other statistics: where a disk is full, GDAL may leave out the end of a file without a word.
+        """
+        try:
+            with self.opened() as wanted, open_dataset(str(path), ("GTiff",)) as copy:
+                _check_kept(wanted, copy, scene)
+                whole = measure_bands(copy, self.windows) == self.statistics
+                bands = describe_bands(copy)
+        except RasterioError as error:
+            raise OSError(f"{_NOT_WHOLE} ({error})") from error
+        if not whole:
+            raise OSError(_NOT_WHOLE)
+        return bands
 
 
 def _check_kept(wanted: rasterio.DatasetReader, got: rasterio.DatasetReader, scene: Scene) -> None:
