@@ -154,11 +154,11 @@ def _write_core(
         cause = f" ({error.__cause__})" if error.__cause__ else ""
         message = f"{error}{cause}"
         return Rejected(window.key, window.scene.name, "mosaic", type(error).__name__, message)
-    write_bytes_whole(core_path(config.output, window.scene, window.core), _encode(pixels))
+    write_bytes_whole(core_path(config.output, window.scene, window.core), encode_core(pixels))
     return tile
 
 
-def _encode(pixels: NDArray[Any]) -> bytes:
+def encode_core(pixels: NDArray[Any]) -> bytes:
     """Return bands (b, h, w) as a GeoTIFF, compressed fast and without loss.
 
     It is made in memory, so that a full disk is an error of Python's, which nobody overlooks.

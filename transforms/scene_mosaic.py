@@ -133,7 +133,9 @@ class _Assembly:
         """Return a local file of a deblurred core."""
         path = core_path(self.config.output, self.scene, core)
         if isinstance(path, Path):
-            return path
+            if not path.is_file():
+                raise FileNotFoundError(f"{path} is gone: run again, and leave {FOLDER} alone")
+            return path.absolute()
         local = self.folder / path.name
         with reaching(path):
             path.fs.get_file(path.path, str(local))
@@ -146,7 +148,8 @@ class _Assembly:
         except MosaicError:
             raise
         except (RasterioError, OSError, ValueError) as error:
-            raise MosaicError(str(error)) from error
+            cause = f" ({error.__cause__})" if error.__cause__ else ""
+            raise MosaicError(f"{error}{cause}") from error
 
     def _check(self, dataset: rasterio.DatasetReader) -> None:
         scene = self.scene
