@@ -42,7 +42,6 @@ setup(
         "rasterio>=1.4",
         "requests>=2.31",
         "rich>=13",
-        "rio-cogeo>=5.4",
         "safetensors>=0.4",
         "scipy>=1.13",
         "shapely>=2.0",
@@ -64,7 +63,10 @@ setup(
         "test": [
             IMAGENET,
             S3,
-            "duckdb>=1.1",
+            "duckdb==1.5.5",
+            # The extensions of DuckDB as packages: it downloads them from a host of its own else.
+            "duckdb-extension-spatial==1.5.5",
+            "duckdb-extensions==1.5.5",
             "faster-coco-eval>=1.6",
             "geopandas>=1.0",
             "hypothesis>=6.100",
@@ -74,6 +76,7 @@ setup(
             "pycocotools>=2.0.8",
             "pystac[validation]",
             "pytest>=8.3",
+            "rio-cogeo>=5.4",
             "ruff>=0.8",
             "scikit-image>=0.24",
             "stac-valid>=4.2",
