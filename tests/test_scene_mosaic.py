@@ -443,6 +443,7 @@ def told_by_gdal(path: Path) -> dict[str, Any]:
     return {name: told.get(name) for name in place} | {"bands": bands, "masks": masks}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("gdalinfo") is None, reason="GDAL's commands are not installed")
 @pytest.mark.parametrize(
     "geotiff",
