@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import rasterio
@@ -22,7 +23,7 @@ from rasterio.rpc import RPC
 from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 from rio_cogeo import cog_validate
-from scenes import CRS, DATA, transform_of, write_scene
+from scenes import CRS, DATA, textured, transform_of, write_scene
 
 from transforms.records import Rejected
 
@@ -480,3 +481,38 @@ def test_real_scenes_stay_the_same_files(tmp_path: Path) -> None:
         mosaic = make_mosaic(config)
         assert_same(path, tmp_path / "run" / mosaic.data.path)
         assert is_valid_cog(tmp_path / "run" / mosaic.data.path)
+
+
+def write_tiles(folder: Path) -> Path:
+    """Write map tiles of zoom level 18; one of the four is missing."""
+    for number, (x, y) in enumerate([(100, 200), (101, 200), (100, 201)]):
+        image = textured(256, 256, number)
+        path = folder / "18" / str(x) / f"{y}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), image[..., ::-1])
+    return folder
+
+
+def test_a_folder_of_map_tiles_becomes_one_file(tmp_path: Path) -> None:
+    tiles = write_tiles(tmp_path / "tiles")
+    mosaic = make_mosaic(configure(tiles, tmp_path / "run", read={"core": 256}), brighten)
+    assert (mosaic.counts["deblurred"], mosaic.counts["empty"]) == (3, 1)
+    with rasterio.open(tmp_path / "run" / mosaic.data.path) as dataset:
+        assert (dataset.crs, dataset.shape) == ("EPSG:3857", (512, 512))
+        got, valid = dataset.read([1, 2, 3]), dataset.read_masks(1) > 0
+    assert valid[:256].all()
+    assert valid[256:, :256].all()
+    assert not valid[256:, 256:].any()
+    wanted = textured(256, 256, 1).clip(0, 245).transpose(2, 0, 1) + 10
+    assert np.array_equal(got[:, :256, 256:], wanted)
+
+
+def test_mbtiles_become_a_file(tmp_path: Path) -> None:
+    place = Affine(1.194328566955879, 0, 1_000_000, 0, -1.194328566955879, 6_000_000)
+    source = write_scene(
+        tmp_path / "a.tif", np.tile(U8, (1, 3, 3)), crs="EPSG:3857", transform=place
+    )
+    scene = as_driver(source, tmp_path / "a.mbtiles", "MBTiles", TILE_FORMAT="PNG")
+    mosaic = make_mosaic(configure(scene, tmp_path / "run", read={"core": 512}))
+    assert mosaic.counts["deblurred"] > 0
+    assert_same(scene, tmp_path / "run" / mosaic.data.path)
