@@ -1,11 +1,10 @@
 """No seams: how a scene is cut does not show in what comes out."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
 from scenes import DATA, textured, write_picture
+from stub_networks import Nothing
 
 from configs.load import validate
 from configs.schema import RunConfig
@@ -15,24 +14,12 @@ from pipeline.planning import plan_run
 from tests.restorers import TINY, make
 from transforms.deblur import load_deblurrer
 from transforms.functional.blur import blur_tile
-from transforms.functional.boxes import Detections
 from transforms.functional.radiometry import BLOCK
 from transforms.functional.render import render_scene
 from transforms.records import DetectedTile
 
 SIDE = 640
 CORE = 192
-
-
-@dataclass(frozen=True)
-class Nothing:
-    """A detector that finds nothing: the pictures alone are looked at."""
-
-    names = ("vehicle",)
-
-    def __call__(self, images):
-        """Find nothing."""
-        return [Detections.empty() for _ in images]
 
 
 def flat():
