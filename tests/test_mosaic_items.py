@@ -211,7 +211,7 @@ def test_the_collection_leads_to_its_items(tmp_path):
     collection = mosaic_collection(items, PROVENANCE)
     (tmp_path / "collection.json").write_bytes(to_json(collection))
     for item in items:
-        (tmp_path / f"{item.id}.json").write_bytes(to_json(item))
+        (tmp_path / f"{item.id}.item.json").write_bytes(to_json(item))
     read = pystac.Collection.from_file(str(tmp_path / "collection.json"))
     assert [item.id for item in read.get_items()] == ["one", "two"]
     for item in read.get_items():

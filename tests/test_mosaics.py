@@ -135,7 +135,7 @@ def test_mosaics_of_scenes_that_are_gone_go_too(tmp_path, scene, monkeypatch):
     assert run(settings(tmp_path / "run", tmp_path / "*.tif"), force=True) == 0
     assert sorted(files(tmp_path / "run")) == [
         "a.tif.deblurred.tif",
-        "a.tif.json",
+        "a.tif.item.json",
         "a.tif.status.tif",
         "collection.json",
         "items.parquet",
@@ -249,7 +249,7 @@ def test_mosaics_lie_on_a_store(tmp_path, store, monkeypatch):
     with rasterio.open(target) as mosaic:
         got = mosaic.read().transpose(1, 2, 0)
     np.testing.assert_array_equal(got, brighten(textured(SIDE, SIDE, 1)))
-    item = json.loads(store.get("out/mosaics/a.tif.json"))
+    item = json.loads(store.get("out/mosaics/a.tif.item.json"))
     assert [link["href"] for link in item["links"] if link["rel"] == "via"] == [
         f"{store.url}/in/a.tif"
     ]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from opened import open_it, read_all
 from PIL import Image, ImageOps
 from PIL.ExifTags import GPS, IFD, Base
+from rasterio.enums import ColorInterp
 from scenes import textured, write_picture, write_scene
 
 from configs.schema import InputConfig, ReadConfig, RunConfig, Stretch
@@ -73,6 +75,25 @@ def test_native_pixels_are_those_of_the_file(tmp_path: Path, reader: SceneReader
     assert np.array_equal(valid, deep[0, 5:85, 10:110] > 0)
     image, _ = reader.read(scene, place)
     assert np.array_equal(image[15:], PICTURE[20:85, 10:110][..., [2, 0, 1]])
+
+
+@pytest.mark.parametrize("place", [1, 3, 4, 5])
+@pytest.mark.parametrize("nodata", [None, 0])
+def test_alpha_counts_wherever_it_stands(
+    tmp_path: Path, reader: SceneReader, place: int, nodata: float | None
+) -> None:
+    light = PICTURE.transpose(2, 0, 1)
+    alpha = np.full((1, 200, 300), 255, np.uint8)
+    alpha[:, 20:60, 30:90] = 0
+    others = [*light, light[0]]
+    bands = np.stack([*others[: place - 1], alpha[0], *others[place - 1 :]])
+    path = write_scene(tmp_path / "a.tif", bands, nodata=nodata)
+    colours = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.undefined]
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = [*colours[: place - 1], ColorInterp.alpha, *colours[place - 1 :]]
+    scene = open_it(path, ReadConfig())
+    _, valid = reader.read(scene, Rectangle(0, 0, 300, 200))
+    assert np.array_equal(valid, alpha[0] > 0)
 
 
 def test_deep_pixels_without_a_stretch_are_an_error(tmp_path: Path, reader: SceneReader) -> None:

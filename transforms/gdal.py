@@ -36,9 +36,10 @@ GDAL: Mapping[str, Any] = {
     "CPL_VSIL_NETWORK_STATS_ENABLED": "YES",
     # An error of a block is an error, not a black block.
     "GTIFF_IGNORE_READ_ERRORS": "NO",
-    # A VRT is data: it runs no code, and reads raw bytes of files beside or below itself only.
+    # A VRT is data: it runs no code. What it may name is vetted before (transforms.vetting).
     "GDAL_VRT_ENABLE_PYTHON": "NO",
-    "GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE": "SIBLING_OR_CHILD_OF_VRT_PATH",
+    # A warped VRT would have other pixels for each window that is asked for.
+    "GDAL_VRT_WARP_USE_DATASET_RASTERIO": "NO",
 }
 """The settings that are the same everywhere; `gdal_settings` adds those of the environment."""
 

@@ -41,7 +41,7 @@ EARLIEST, LATEST = "1970-01-01T00:00:00Z", "2100-01-01T00:00:00Z"
 STEPS = 32
 """Points along each side of a footprint: straight lines of a CRS bend in degrees."""
 WORLD = (-180.0, -90.0, 180.0, 90.0)
-COLLECTION = "collection.json"
+COLLECTION, ITEM = "collection.json", ".item.json"
 CORES = "aerial_deblur:cores"
 """The property that counts the cores of a scene by what became of them."""
 
@@ -114,7 +114,7 @@ def mosaic_item(
 
 
 def mosaic_collection(items: Sequence[pystac.Item], provenance: Provenance) -> pystac.Collection:
-    """Return the collection of a run's items, with links to `./ID.json`."""
+    """Return the collection of a run's items, with links to `./ID.item.json`."""
     boxes = [list(item.bbox) for item in items if item.bbox is not None]
     ends = [end for item in items for end in _interval(item)]
     collection = pystac.Collection(
@@ -130,7 +130,7 @@ def mosaic_collection(items: Sequence[pystac.Item], provenance: Provenance) -> p
     )
     collection.add_link(pystac.Link("root", f"./{COLLECTION}", pystac.MediaType.JSON))
     for item in items:
-        collection.add_link(pystac.Link("item", f"./{item.id}.json", pystac.MediaType.GEOJSON))
+        collection.add_link(pystac.Link("item", f"./{item.id}{ITEM}", pystac.MediaType.GEOJSON))
     return collection
 
 

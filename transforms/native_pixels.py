@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rasterio import DatasetReader
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NodataShadowWarning
 from rasterio.windows import Window as RasterWindow
 
@@ -40,10 +40,15 @@ def read_native(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NodataShadowWarning)
         valid = (dataset.read_masks(list(bands), **wanted) > 0).any(axis=0)
-    if dataset.nodata is not None and ColorInterp.alpha in dataset.colorinterp:
-        # GDAL asks nodata alone where a file has both.
+    if ColorInterp.alpha in dataset.colorinterp and not _asks_alpha(dataset, bands):
+        # GDAL asks alpha only as the last of two or four bands, and not where there is nodata.
         alpha = dataset.colorinterp.index(ColorInterp.alpha) + 1
         valid &= dataset.read([alpha], window=window, out_shape=(1, *valid.shape))[0] > 0
     if values.dtype.kind == "f":
         valid &= np.isfinite(values).all(axis=0)
     return values, np.asarray(valid, dtype=np.bool_)
+
+
+def _asks_alpha(dataset: DatasetReader, bands: Sequence[int]) -> bool:
+    """Say whether GDAL's own masks of the bands come from the alpha band."""
+    return all(MaskFlags.alpha in dataset.mask_flag_enums[band - 1] for band in bands)

@@ -48,8 +48,6 @@ DATA, STATUS = ".deblurred.tif", ".status.tif"
 SETTINGS: dict[str, Any] = {
     # Files of cores that are open at once: each holds buffers of a megabyte or so.
     "GDAL_MAX_DATASET_POOL_SIZE": "16",
-    # A warped VRT would have other pixels for each window that is asked for.
-    "GDAL_VRT_WARP_USE_DATASET_RASTERIO": "NO",
 }
 _NOT_WHOLE = "a mosaic was not written whole: is the disk full?"
 

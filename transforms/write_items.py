@@ -10,12 +10,20 @@ import pystac
 import stac_geoparquet.arrow
 from upath import UPath
 
-from transforms.mosaic_items import COLLECTION, Provenance, mosaic_collection, mosaic_item, to_json
+from transforms.cores import mosaic_name
+from transforms.mosaic_items import (
+    COLLECTION,
+    ITEM,
+    Provenance,
+    mosaic_collection,
+    mosaic_item,
+    to_json,
+)
 from transforms.records import Rejected
 from transforms.scene_mosaic import MOSAICS, Mosaic
 from transforms.storage import find_files, write_bytes_whole, written_whole
 
-ITEMS = "items.parquet"
+TABLE = "items.parquet"
 
 
 @dataclass
@@ -33,8 +41,13 @@ class WriteItems(beam.PTransform):
 def write_item(
     mosaic: Mosaic | Rejected, output: UPath, provenance: Provenance
 ) -> Mosaic | Rejected:
-    """Write the item of a mosaic as `mosaics/NAME.json`, and return the mosaic."""
-    if isinstance(mosaic, Mosaic):
+    """Write the item of a mosaic as `mosaics/NAME.item.json`, and return the mosaic.
+
+    A scene without a mosaic has no item: that of an earlier run goes.
+    """
+    if isinstance(mosaic, Rejected):
+        _item_path(output, mosaic_name(mosaic.scene)).unlink(missing_ok=True)
+    else:
         item = mosaic_item(
             mosaic.name,
             mosaic.scene,
@@ -43,8 +56,12 @@ def write_item(
             counts={str(status): count for status, count in mosaic.counts.items()},
             provenance=provenance,
         )
-        write_bytes_whole(output / MOSAICS / f"{mosaic.name}.json", to_json(item))
+        write_bytes_whole(_item_path(output, mosaic.name), to_json(item))
     return mosaic
+
+
+def _item_path(output: UPath, name: str) -> UPath:
+    return output / MOSAICS / f"{name}{ITEM}"
 
 
 def publish_items(output: UPath, names: Sequence[str], provenance: Provenance) -> list[pystac.Item]:
@@ -54,13 +71,13 @@ def publish_items(output: UPath, names: Sequence[str], provenance: Provenance) -
     """
     folder = output / MOSAICS
     items = []
-    for path in find_files(folder, "*.json"):
-        if path.stem in names:
+    for path in find_files(folder, f"*{ITEM}"):
+        if path.name.removesuffix(ITEM) in names:
             items.append(pystac.Item.from_dict(json.loads(path.read_bytes())))
-        elif path.name != COLLECTION:
+        else:
             path.unlink()
     write_bytes_whole(folder / COLLECTION, to_json(mosaic_collection(items, provenance)))
-    _write_table(folder / ITEMS, items)
+    _write_table(folder / TABLE, items)
     return items
 
 
