@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -49,7 +50,12 @@ def import_ultralytics() -> None:
         folder = tempfile.mkdtemp(prefix="aerial-deblur-yolo-")
         os.environ["YOLO_CONFIG_DIR"] = folder
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    import ultralytics  # noqa: F401
+    # It puts a function of its own in place of Pillow's, which installs packages, or raises
+    # ModuleNotFoundError, where a file is no picture.
+    opens = Image.open
+    import ultralytics.utils.patches  # noqa: F401
+
+    Image.open = opens
 
 
 def build_network(architecture: str, classes: int) -> Any:  # noqa: ANN401 - an untyped package

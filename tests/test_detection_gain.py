@@ -68,6 +68,7 @@ def test_every_planned_window_is_one_row(finished):
         "measured": NINE,
         "empty": 0,
         "rejected": 0,
+        "unmade_mosaics": 0,
     }
 
 

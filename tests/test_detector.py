@@ -369,6 +369,9 @@ def test_nothing_is_written_outside_and_no_connection_is_tried(weights, tmp_path
         import socket, sys
         from pathlib import Path
         import numpy as np
+        from PIL import Image
+
+        opens = Image.open
 
         def refuse(*arguments, **keywords):
             raise AssertionError("a connection was tried")
@@ -379,6 +382,7 @@ def test_nothing_is_written_outside_and_no_connection_is_tried(weights, tmp_path
         assert "ultralytics" not in sys.modules
         found = Detector.load(Path({str(weights)!r}))(np.zeros((1, 64, 64, 3), np.uint8))
         assert len(found) == 1
+        assert Image.open is opens
     """
     environment = {name: value for name, value in os.environ.items() if "YOLO" not in name}
     environment |= {"HOME": str(home), "TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -165,7 +165,8 @@ def test_a_finished_run_says_how_it_ended(tmp_path):
     finished(tmp_path, seconds={"deblur": 1.23456}, pixels=2_500_000)
     ended = read(tmp_path)
     assert (ended["state"], ended["exit_code"], ended["error"]) == ("done", 0, None)
-    assert ended["counts"] == {"planned": 10, "measured": 7, "empty": 2, "rejected": 1}
+    counts = {"planned": 10, "measured": 7, "empty": 2, "rejected": 1, "unmade_mosaics": 0}
+    assert ended["counts"] == counts
     assert ended["stage_seconds"] == {"deblur": 1.235}
     assert ended["mpix"] == 2.5
     assert ended["outputs"] == [{"path": PART.path, "rows": 9, "sha256": PART.sha256}]

@@ -12,6 +12,7 @@ import rasterio
 from scenes import textured, write_picture, write_scene
 from small_runs import configure, tables
 from stub_networks import keep, use_stubs
+from upath import UPath
 
 from pipeline import manifest
 from pipeline.direct import Networks, run_direct
@@ -19,8 +20,11 @@ from pipeline.planning import plan_run
 from pipeline.run import run
 from transforms.functional.render import render_scene
 from transforms.gdal import open_dataset
+from transforms.mosaic_items import Provenance
 from transforms.parquet import read_rows
+from transforms.records import Rejected
 from transforms.tables import REJECTED, SUMMARY, TILES
+from transforms.write_items import publish_items, write_item
 
 SIDE = 300
 
@@ -127,6 +131,7 @@ def test_items_lead_to_the_files_and_the_table_holds_them(tmp_path, monkeypatch)
     assert frame.geometry.contains(wanted.to_crs(4326).iloc[0]).all()
 
 
+@pytest.mark.slow
 def test_mosaics_of_scenes_that_are_gone_go_too(tmp_path, scene, monkeypatch):
     use_stubs(monkeypatch)
     write_picture(tmp_path / "b.tif", textured(SIDE, SIDE, 2))
@@ -202,6 +207,18 @@ def test_a_scene_of_which_no_mosaic_can_be_made_is_a_reject_and_the_others_have_
     assert not (tmp_path / "run" / "mosaics" / "mixed.vrt.deblurred.tif").exists()
 
 
+def test_an_item_of_an_earlier_run_goes_with_its_mosaic(tmp_path):
+    lost = Rejected("a.tif", "a.tif", "mosaic", "ValueError", "")
+    output = UPath(tmp_path)
+    (tmp_path / "mosaics").mkdir()
+    stale = tmp_path / "mosaics" / "a.tif.item.json"
+    stale.write_text("{}")
+    assert write_item(lost, output, Provenance("0", "0", "")) is lost
+    assert not stale.exists()
+    assert publish_items(output, ["a.tif"], Provenance("0", "0", "Deblurred.")) == []
+    assert not (tmp_path / "mosaics" / "items.parquet").exists()
+
+
 @dataclass
 class Uneven:
     """A network that lifts every second tile that it sees by four levels."""
@@ -217,6 +234,7 @@ class Uneven:
         return np.stack(results)
 
 
+@pytest.mark.slow
 def test_tiles_that_show_where_they_meet_fail_the_gate(tmp_path, monkeypatch, capsys):
     rng = np.random.default_rng(1)
     noise = np.clip(rng.normal(120, 2, (640, 640, 3)), 1, 250).astype(np.uint8)

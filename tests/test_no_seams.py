@@ -163,6 +163,7 @@ def test_exact_holds_for_statistics_of_the_scene_too(scenes, normed):
     np.testing.assert_array_equal(here, there)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PICTURES)
 def test_means_of_blocks_stay_those_of_the_input(scenes, name):
     before, after = stitch(scenes[name], halo=160)

@@ -24,6 +24,7 @@ def test_an_exact_run_needs_a_halo_that_covers_all_that_is_seen():
         check_exact(config(320), 288)
 
 
+@pytest.mark.slow
 def test_an_exact_run_of_the_shipped_weights_is_planned_with_its_halo_only(tmp_path):
     scene = write_picture(tmp_path / "a.tif", textured(128, 128, 1))
     settings = {"deblur": {"exact": True}}
