@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from configs.schema import InputConfig, RunConfig
 from transforms.functional.boxes import ANY_CLASS, Labels
 from transforms.functional.windows import Rectangle
 from transforms.labels import LabelSource, open_labels
-from transforms.records import Scene, Source, Window
+from transforms.records import Grid, Scene, Source, Window
 from transforms.scenes import open_scene
 
 NAMES = ("car", "truck", "bus")
@@ -68,6 +69,13 @@ def test_json_with_images_and_annotations_is_coco(tmp_path: Path) -> None:
     near = around(source, read=Rectangle(90, 190, 64, 64))
     assert near.numbers.tolist() == [9]
     assert near.corners[0, 0].tolist() == [10, 10]
+
+
+def test_labels_of_a_resampled_picture_are_where_they_are_in_the_file(tmp_path: Path) -> None:
+    grid = Grid(SCENE.height, SCENE.width, SCENE.transform)
+    halved = replace(SCENE, height=256, width=256, file_grid=grid)
+    labels = around(open_coco(tmp_path / "a.json", coco(mark(70, (40, 20, 80, 8)))), halved)
+    assert labels.xyxy.tolist() == [[10, 10, 30, 14]]
 
 
 def test_pycocotools_reads_the_same_boxes(tmp_path: Path) -> None:

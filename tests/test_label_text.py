@@ -1,5 +1,6 @@
 """Text files of labels: YOLO and DOTA, told apart by their lines, every mistake by its line."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from transforms.functional.boxes import ANY_CLASS, Labels
 from transforms.functional.windows import Rectangle
 from transforms.label_text import tell_format
 from transforms.labels import LabelSource, open_labels
-from transforms.records import Scene, Window
+from transforms.records import Grid, Scene, Window
 
 NAMES = ("car", "truck", "bus")
 SCENE = Scene(
@@ -46,6 +47,18 @@ def test_dota_boxes_are_pixels_and_difficult_ones_are_ignored(tmp_path: Path, he
     assert labels.numbers.tolist() == [header.count("\n"), header.count("\n") + 1]
     assert source.outside([SCENE]) == 0
     assert source.total([SCENE]) == 2
+
+
+def test_labels_of_a_resampled_picture_are_where_they_are_in_the_file(tmp_path: Path) -> None:
+    grid = Grid(SCENE.height, SCENE.width, SCENE.transform)
+    halved = replace(SCENE, height=256, width=256, file_grid=grid)
+    whole = Rectangle(0, 0, 256, 256)
+    dota = open_text(tmp_path, "40 20 80 20 80 28 40 28 car\n")
+    labels = dota.around(Window(halved, whole, whole, None))
+    assert labels.corners[0].tolist() == [[10, 10], [20, 10], [20, 14], [10, 14]]
+    yolo = open_text(tmp_path, "0 .5 .5 .25 .25\n", label_names=("car",))
+    labels = yolo.around(Window(halved, whole, whole, None))
+    assert labels.xyxy.tolist() == [[96, 96, 160, 160]]
 
 
 def test_dota_without_difficult_is_read_as_judged(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ class DotaFiles(TextFiles):
             boxes.classes, self.config.label_classes, self.names, f"labels in {file}"
         )
         return place_labels(
-            boxes.corners,
+            boxes.corners / scene.file_pixels,
             classes,
             ignored=boxes.difficult,
             crowd=np.zeros(len(classes), np.bool_),
@@ -186,14 +186,14 @@ class CocoImages:
         """Return a scene's labels; raises ValueError if the image had another size."""
         picture = self._find(scene)
         assert picture is not None
-        if picture.size not in (None, (scene.height, scene.width)):
+        size = ((scene.file_grid or scene).height, (scene.file_grid or scene).width)
+        if picture.size not in (None, size):
             raise ValueError(
                 f"{self._path}: {picture.file_name} is {picture.size} pixels (height, width), and "
-                f"scene {scene.name} is {(scene.height, scene.width)}: labels and picture must be "
-                "of the same size"
+                f"scene {scene.name} is {size}: labels and picture must be of the same size"
             )
         return place_labels(
-            picture.corners,
+            picture.corners / scene.file_pixels,
             index_classes(picture.classes, self._mapping, self._names),
             ignored=picture.ignored,
             crowd=picture.crowd,
