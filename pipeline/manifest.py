@@ -220,7 +220,8 @@ def _is_complete(output: UPath, manifest: Manifest) -> bool:
 
 def truth_files(config: InputConfig) -> list[Path]:
     """Return the files of labels and areas, with those that belong to a shapefile."""
-    named = [path for path in (config.labels, config.area, config.ignore) if path is not None]
+    found = (config.labels, config.area, config.ignore, config.aoi)
+    named = [path for path in found if path is not None]
     return [path for each in named for path in _files_of(each)]
 
 

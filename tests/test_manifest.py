@@ -123,7 +123,7 @@ def test_every_file_of_a_shapefile_is_part_of_the_run(tmp_path, role, changed):
     assert run_identity(config, SCENES, WEIGHTS) != before
 
 
-@pytest.mark.parametrize("role", ["area", "ignore"])
+@pytest.mark.parametrize("role", ["aoi", "area", "ignore"])
 def test_changed_areas_are_another_run(tmp_path, role):
     path = tmp_path / "area.geojson"
     path.write_text("one")
