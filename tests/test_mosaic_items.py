@@ -151,6 +151,16 @@ def test_the_bytes_are_the_same_every_time():
     assert to_json(item_of()) == to_json(item_of())
 
 
+def test_an_item_leads_to_its_file_wherever_the_run_was_started(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    links = stored(item_of(replace(SCENE, path="day/a.tif")))["links"]
+    assert [link["href"] for link in links if link["rel"] == "via"] == [str(tmp_path / "day/a.tif")]
+    links = stored(item_of(replace(SCENE, item="day/items.parquet")))["links"]
+    assert [link["href"] for link in links if link["rel"] == "derived_from"] == [
+        str(tmp_path / "day/items.parquet")
+    ]
+
+
 def test_an_item_says_what_was_done_and_to_what():
     content = stored(item_of(SCENES["known time"]))
     assert content["properties"]["processing:software"] == {"aerial-deblur": "0.1.0"}

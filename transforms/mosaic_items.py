@@ -4,6 +4,7 @@ STAC 1.1 with the extensions projection 2.0, processing 1.1, file 2.1 and classi
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from transforms.georeference import (
     rectangle_to_corners,
     reproject,
 )
+from transforms.map_tiles import is_map_tiles
 from transforms.mosaic_status import CLASSES
 from transforms.records import Scene
 
@@ -77,10 +79,10 @@ def mosaic_item(
     counts: Mapping[str, int],
     provenance: Provenance,
 ) -> pystac.Item:
-    """Return the item of one mosaic; its hrefs are relative to the folder of the items.
+    """Return the item of one mosaic; hrefs of its files are relative to the folder of the items.
 
-    `counts` are the cores by status. A scene without a CRS has no
-    geometry. Unless its time is known, a scene was taken before its file was last changed.
+    `counts` are the cores by status. A scene without a CRS has no geometry. Unless its time is
+    known, a scene was taken before its file was last changed.
     """
     footprint = scene_footprint(scene)
     item = pystac.Item(
@@ -107,9 +109,9 @@ def mosaic_item(
     item.add_link(pystac.Link("parent", f"./{COLLECTION}", pystac.MediaType.JSON))
     item.add_link(pystac.Link("root", f"./{COLLECTION}", pystac.MediaType.JSON))
     if scene.item is not None:
-        item.add_link(pystac.Link("derived_from", scene.item, pystac.MediaType.JSON))
+        item.add_link(pystac.Link("derived_from", _href(scene.item), pystac.MediaType.JSON))
     else:
-        item.add_link(pystac.Link("via", scene.path))
+        item.add_link(pystac.Link("via", _href(scene.path)))
     return item
 
 
@@ -161,6 +163,11 @@ def scene_footprint(scene: Scene) -> shapely.Polygon | shapely.MultiPolygon | No
 def _bbox(footprint: shapely.Polygon | shapely.MultiPolygon) -> list[float]:
     """Return west, south, east, north; west is greater than east across the antimeridian."""
     return list(antimeridian.bbox(footprint))
+
+
+def _href(path: str) -> str:
+    """Return a path or URL that means the same in every folder; map tiles keep their own name."""
+    return path if "://" in path or is_map_tiles(path) else os.path.abspath(path)
 
 
 def _asset(asset: Asset, roles: list[str], more: Mapping[str, Any]) -> pystac.Asset:
