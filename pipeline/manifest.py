@@ -64,15 +64,23 @@ class Counts:
     unmade_mosaics: int = 0
 
 
-def run_identity(config: RunConfig, scenes: Sequence[Stamp], weights: Mapping[str, str]) -> str:
+def run_identity(
+    config: RunConfig,
+    scenes: Sequence[Stamp],
+    weights: Mapping[str, str],
+    *,
+    described: Sequence[Manifest] = (),
+) -> str:
     """Return 12 hex digits: the same settings, inputs, labels, weights and code give the same rows.
 
-    `weights` maps the name of each weight file to its SHA-256.
+    `weights` maps the name of each weight file to its SHA-256. `described` is what is known of each
+    scene: a sidecar or an index can change that while the scene's own file stays the same.
     """
     known = {
         "schema_version": SCHEMA_VERSION,
         "config": config.model_dump(mode="json", exclude=NOT_IDENTITY),
         "inputs": sorted(scenes, key=_canonical),
+        "scenes": sorted(described, key=_canonical),
         "labels": [stamp(path) for path in truth_files(config.input)],
         "weights": dict(weights),
         "code": code_version(),
@@ -81,18 +89,23 @@ def run_identity(config: RunConfig, scenes: Sequence[Stamp], weights: Mapping[st
 
 
 def describe_run(
-    config: RunConfig, scenes: Sequence[Stamp], weights: Mapping[str, str]
+    config: RunConfig,
+    scenes: Sequence[Stamp],
+    weights: Mapping[str, str],
+    *,
+    described: Sequence[Manifest] = (),
 ) -> Manifest:
-    """Return all that is known of a run before it starts."""
+    """Return all that is known of a run before it starts; see `run_identity`."""
     settings = config.model_dump(mode="json")
     return {
         "schema_version": SCHEMA_VERSION,
-        "run_id": run_identity(config, scenes, weights),
+        "run_id": run_identity(config, scenes, weights, described=described),
         "code_version": code_version(),
         "versions": {"python": platform.python_version(), **{n: _version(n) for n in LIBRARIES}},
         "config": settings,
         "config_sha256": hashlib.sha256(_canonical(settings).encode()).hexdigest(),
         "inputs": [_describe_file(scene) for scene in scenes],
+        "scenes": list(described),
         "labels": [_describe_file(labels) for labels in map(stamp, truth_files(config.input))],
         "weights": dict(weights),
         "arms": list(planned_arms(config)),

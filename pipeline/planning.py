@@ -66,9 +66,9 @@ class Plan:
         """Return all that is known of the run before it starts."""
         weights = {w.name: w.sha256 for w in (self.deblurrer, self.detector)}
         stamps = stamp_all([scene.path for scene in self.scenes])
-        known = describe_run(self.config, stamps, weights)
         scenes = [describe_scene(scene) for scene in self.scenes]
-        return {**known, "scenes": scenes, "clusters": asdict(self.clusters)}
+        known = describe_run(self.config, stamps, weights, described=scenes)
+        return {**known, "clusters": asdict(self.clusters)}
 
     @property
     def run_id(self) -> str:

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from scenes import textured, write_picture, write_scene
+from scenes import textured, transform_of, write_picture, write_scene
 from small_runs import configure
 
 from configs.schema import RunConfig
@@ -55,3 +55,19 @@ def test_the_manifest_tells_how_each_scene_is_rendered(tmp_path):
     assert known["bands"] == (1, 2, 3)
     assert known["stretch"] == ((100, 3000),) * 3
     json.dumps(known)
+
+
+@pytest.mark.parametrize("said", ["EPSG:32633,2026-05-01T10:00:00Z", "EPSG:32632,2026-05-02"])
+def test_another_place_or_time_in_an_index_is_another_run(tmp_path, said):
+    place = {"crs": None, "transform": transform_of()}
+    scene = write_picture(tmp_path / "a.tif", textured(128, 128, 1), **place)
+    index = tmp_path / "night.csv"
+    config = configure(tmp_path / "run", index)
+
+    def plan(row: str) -> str:
+        index.write_text(f"location,crs,time\n{scene.name},{row}\n")
+        return plan_run(config).run_id
+
+    before = plan("EPSG:32632,2026-05-01T10:00:00Z")
+    assert plan("EPSG:32632,2026-05-01T10:00:00Z") == before
+    assert plan(said) != before
