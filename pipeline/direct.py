@@ -76,9 +76,11 @@ def measure_windows(
         yield from measure_tiles([detected], plan.ruler)
 
 
-def settle_windows(plan: Plan, windows: Iterable[Window], networks: Networks) -> Iterator[Settled]:
+def settle_windows(
+    plan: Plan, windows: Iterable[Window], networks: Networks, *, keep_cores: bool = False
+) -> Iterator[Settled]:
     """Yield how each window ends by itself, before its neighbours have a say at its border."""
-    yield from map(settled_of, measure_windows(plan, windows, networks))
+    yield from map(settled_of, measure_windows(plan, windows, networks, keep_cores=keep_cores))
 
 
 def run_direct(plan: Plan, networks: Networks) -> list[Part]:

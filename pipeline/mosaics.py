@@ -52,12 +52,13 @@ def make_mosaics(settled: Sequence[Settled], plan: Plan) -> list[Rejected]:
 def publish_mosaics(plan: Plan) -> list[dict[str, Any]]:
     """Finish the mosaics of a run, and describe their files for run.json.
 
-    Cores go, and what an earlier run left of other scenes; collection and table of items are those
-    of this run.
+    Cores go, and what an earlier run left of other scenes, or of all if this one writes none;
+    collection and table of items are those of this run.
     """
     output = plan.config.output
-    drop_stale_mosaics(output, plan.scenes)
-    names = [mosaic_name(scene.name) for scene in plan.scenes]
+    scenes = plan.scenes if plan.config.mosaic.write else ()
+    drop_stale_mosaics(output, scenes)
+    names = [mosaic_name(scene.name) for scene in scenes]
     items = publish_items(output, names, provenance_of(plan))
     clean_cores(output)
     return [

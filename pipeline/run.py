@@ -1,7 +1,9 @@
 """Run the main job from start to finish: check, submit, count, report, exit code."""
 
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import apache_beam as beam
@@ -24,10 +26,11 @@ from pipeline.progress import run_with_progress
 from pipeline.verdict import results_table, verdict
 from pipeline.worker_log import workers_log_to
 from transforms import network
+from transforms.assemble import FOR_MOSAICS
 from transforms.network import NetworkUse, take_network_use
 from transforms.objects import change_of, claimed_objects
 from transforms.parquet import list_parts, read_rows
-from transforms.records import Rejected, SummaryRow, TileRow
+from transforms.records import Rejected, Settled, SummaryRow, TileRow, Window
 from transforms.seam_rows import worst_seam
 from transforms.stopwatch import NAMESPACE
 from transforms.storage import check_reachable
@@ -70,9 +73,14 @@ def replay(output: UPath, key: str) -> int:
     console = Console()
     unopened = [reject for reject in plan.rejected if reject.key == key]
     windows = [window for window in plan.windows if window.key == key]
+    if key in {scene.name for scene in plan.scenes}:
+        raise ValueError(
+            f"{key} is a scene without a mosaic, and no window: its row in the table rejected says "
+            "what to mend; then start the run again"
+        )
     if not windows and not unopened:
         raise ValueError(f"the run in {output} plans no window {key!r}")
-    settled = [*unopened, *settle_windows(plan, windows, Networks.of(plan))]
+    settled = [*unopened, *_settle_apart(plan, windows)]
     for outcome in settled:
         if isinstance(outcome, Rejected):
             console.print(f"{key} rejected at {outcome.stage}: {outcome.exception}")
@@ -80,6 +88,15 @@ def replay(output: UPath, key: str) -> int:
             return ExitCode.TOO_MANY_REJECTS
         console.print(f"{key} {outcome.status}: {_describe(outcome)}", markup=False)
     return ExitCode.OK
+
+
+def _settle_apart(plan: Plan, windows: Sequence[Window]) -> list[Settled]:
+    """Return how windows end, with the cores of mosaics, of which nothing stays."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = plan.config.model_copy(update={"output": UPath(folder)})
+        apart = replace(plan, config=config)
+        cores = config.mosaic.write
+        return list(settle_windows(apart, windows, Networks.of(plan), keep_cores=cores))
 
 
 def _run(plan: Plan, options: PipelineOptions, console: Console, planning: NetworkUse) -> int:
@@ -100,7 +117,7 @@ def _run(plan: Plan, options: PipelineOptions, console: Console, planning: Netwo
             console=Console(file=terminal),
         )
     counts = _count_settled(plan)
-    mosaics = publish_mosaics(plan) if config.mosaic.write else []
+    mosaics = publish_mosaics(plan)
     summary = [SummaryRow(**row) for row in read_rows(config.output, SUMMARY)]
     exit_code = _judge(counts, summary, config, console)
     manifest.finish(
@@ -188,6 +205,10 @@ def describe_reads(counts: Mapping[str, int], planning: NetworkUse) -> dict[str,
         "bytes": counts.get("bytes", 0),
         "tiles": tiles,
         "requests_per_tile": round(requests / tiles, 2) if tiles else None,
+        "mosaics": {
+            "requests": counts.get(f"{FOR_MOSAICS}requests", 0),
+            "bytes": counts.get(f"{FOR_MOSAICS}bytes", 0),
+        },
         "planning": {"requests": planning.requests, "bytes": planning.bytes},
     }
 

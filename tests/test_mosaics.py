@@ -17,7 +17,7 @@ from upath import UPath
 from pipeline import manifest
 from pipeline.direct import Networks, run_direct
 from pipeline.planning import plan_run
-from pipeline.run import run
+from pipeline.run import replay, run
 from transforms.functional.render import render_scene
 from transforms.gdal import open_dataset
 from transforms.mosaic_items import Provenance
@@ -147,6 +147,14 @@ def test_mosaics_of_scenes_that_are_gone_go_too(tmp_path, scene, monkeypatch):
     ]
 
 
+def test_a_run_without_mosaics_leaves_none_of_an_earlier_one(tmp_path, scene, monkeypatch):
+    use_stubs(monkeypatch)
+    assert run(settings(tmp_path / "run", scene)) == 0
+    config = settings(tmp_path / "run", scene, mosaic={"write": False})
+    assert run(config, force=True) == 0
+    assert files(tmp_path / "run") == {}
+
+
 def test_a_tile_that_is_not_believed_keeps_its_input_and_is_counted(tmp_path, scene, monkeypatch):
     def spoil(images):
         """Break the tiles in the first row of cores: they alone are 160 px high."""
@@ -202,6 +210,10 @@ def test_a_scene_of_which_no_mosaic_can_be_made_is_a_reject_and_the_others_have_
     [reject] = read_rows(tmp_path / "run", REJECTED)
     assert (reject["key"], reject["stage"]) == ("mixed.vrt", "mosaic")
     assert "leave mosaic.write out" in reject["message"]
+    with pytest.raises(ValueError, match="is a scene without a mosaic, and no window"):
+        replay(tmp_path / "run", "mixed.vrt")
+    assert replay(tmp_path / "run", "mixed.vrt:0,0") == 0
+    assert not (tmp_path / "run" / "_cores").exists()
     assert manifest.read(tmp_path / "run")["counts"]["unmade_mosaics"] == 1
     assert (tmp_path / "run" / "mosaics" / "a.tif.deblurred.tif").exists()
     assert not (tmp_path / "run" / "mosaics" / "mixed.vrt.deblurred.tif").exists()
@@ -272,4 +284,5 @@ def test_mosaics_lie_on_a_store(tmp_path, store, monkeypatch):
         f"{store.url}/in/a.tif"
     ]
     known = json.loads(store.get("out/run.json"))
+    assert known["reads"]["mosaics"]["requests"] > 0
     assert known["mosaics"][0]["sha256"] == hashlib.sha256(target.read_bytes()).hexdigest()

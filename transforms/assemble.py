@@ -16,10 +16,14 @@ from upath import UPath
 from configs.schema import RunConfig
 from transforms.cores import FOLDER, mosaic_name
 from transforms.mosaic_status import CLASSES, Receipt, receipts_of
+from transforms.network import NetworkMeter
 from transforms.records import Rejected, Scene, Settled
 from transforms.scene_mosaic import DATA, MOSAICS, STATUS, Mosaic, assemble_mosaic
 from transforms.stopwatch import Stopwatch
 from transforms.storage import find_files, reaching
+
+FOR_MOSAICS = "mosaic_"
+"""What stands before the names of the counters of what assembling reads over the network."""
 
 
 def assemble_mosaics(
@@ -83,6 +87,7 @@ class _AssembleMosaic(beam.DoFn):
         self._config = config
         self._tags = tags
         self._stopwatch = Stopwatch("mosaic")
+        self._network = NetworkMeter(FOR_MOSAICS)
 
     def process(
         self, scene: tuple[str, Mapping[str, Iterable[Any]]]
@@ -91,6 +96,7 @@ class _AssembleMosaic(beam.DoFn):
         for each in joined["scenes"]:
             with self._stopwatch.running():
                 mosaic = assemble_mosaic(each, joined["receipts"], self._config, self._tags)
+            self._network.count()
             yield mosaic
 
 

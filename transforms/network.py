@@ -25,12 +25,16 @@ class NetworkUse:
 
 
 class NetworkMeter:
-    """Adds what this process has read over the network to counters."""
+    """Adds what this process has read over the network to counters.
 
-    def __init__(self) -> None:
-        self._requests = Metrics.counter(NAMESPACE, "requests")
-        self._bytes = Metrics.counter(NAMESPACE, "bytes")
-        self._reads = Metrics.counter(NAMESPACE, "reads")
+    `purpose` goes before their names: what is read for tiles is counted under `requests`, `bytes`
+    and `reads`.
+    """
+
+    def __init__(self, purpose: str = "") -> None:
+        self._requests = Metrics.counter(NAMESPACE, f"{purpose}requests")
+        self._bytes = Metrics.counter(NAMESPACE, f"{purpose}bytes")
+        self._reads = Metrics.counter(NAMESPACE, f"{purpose}reads")
 
     def count(self) -> None:
         """Count one read, with what was asked since the last count in this process."""

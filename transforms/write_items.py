@@ -67,7 +67,8 @@ def _item_path(output: UPath, name: str) -> UPath:
 def publish_items(output: UPath, names: Sequence[str], provenance: Provenance) -> list[pystac.Item]:
     """Make the folder's collection and table those of the items of a run, and return these.
 
-    `names` are those of the mosaics that the run could have made. Items of other scenes go.
+    `names` are those of the mosaics that the run could have made. Items of other scenes go; without
+    any item there is no collection and no table.
     """
     folder = output / MOSAICS
     items = []
@@ -76,7 +77,10 @@ def publish_items(output: UPath, names: Sequence[str], provenance: Provenance) -
             items.append(pystac.Item.from_dict(json.loads(path.read_bytes())))
         else:
             path.unlink()
-    write_bytes_whole(folder / COLLECTION, to_json(mosaic_collection(items, provenance)))
+    if items:
+        write_bytes_whole(folder / COLLECTION, to_json(mosaic_collection(items, provenance)))
+    else:
+        (folder / COLLECTION).unlink(missing_ok=True)
     _write_table(folder / TABLE, items)
     return items
 
