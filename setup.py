@@ -27,6 +27,7 @@ setup(
     install_requires=[
         "antimeridian>=0.4",
         "apache-beam==2.77.0",
+        "fsspec[http]>=2025.1",
         "matplotlib>=3.8",
         "numpy>=2.0",
         "opencv-python>=4.10",
@@ -63,6 +64,7 @@ setup(
         "test": [
             IMAGENET,
             S3,
+            "cryptography>=42",
             "duckdb==1.5.5",
             # The extensions of DuckDB as packages: it downloads them from a host of its own else.
             "duckdb-extension-spatial==1.5.5",
@@ -82,6 +84,7 @@ setup(
             "stac-valid>=4.2",
             "types-PyYAML",
             "types-psutil",
+            "werkzeug>=3.0",
         ],
     },
     entry_points={"console_scripts": ["aerial-deblur=pipeline.cli:main"]},
