@@ -6,6 +6,7 @@ import geopandas
 import numpy as np
 import pyogrio
 import pytest
+import shapely
 from pmtiles.reader import MmapSource, Reader, all_tiles
 from scenes import write_picture
 from small_runs import configure
@@ -14,6 +15,7 @@ from pipeline import manifest
 from pipeline.cli import main
 from transforms.parquet import read_rows
 from transforms.tables import DETECTIONS, LEDGER, TILES
+from transforms.vector_files import move_shapes
 
 NAMES = {"detections": DETECTIONS, "ledger": LEDGER, "tiles": TILES}
 
@@ -77,6 +79,20 @@ def test_scenes_of_two_zones_meet_in_degrees(tmp_path, one_code_version):
     assert len(frame) == len(list(read_rows(tmp_path / "run", DETECTIONS)))
     longitudes = frame.geometry.bounds.minx
     assert np.ptp(longitudes) == pytest.approx(6.0, abs=0.05)
+
+
+def test_a_shape_across_the_antimeridian_is_cut_there_in_degrees():
+    # Zone 1 begins at 180 degrees, about 166 km west of its central meridian at the equator.
+    crossing, beside = (
+        shapely.box(165_000, 0, 168_000, 1000),
+        shapely.box(300_000, 0, 303_000, 1000),
+    )
+    cut, whole = move_shapes(np.array([crossing, beside]), "EPSG:32601", "EPSG:4326")
+    assert cut.geom_type == "MultiPolygon"
+    assert cut.bounds[0] == -180
+    assert cut.bounds[2] == 180
+    assert cut.area == pytest.approx(whole.area, rel=0.01)
+    assert whole.geom_type == "Polygon"
 
 
 def test_a_run_that_is_not_done_is_refused(tmp_path, capsys):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import antimeridian
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -13,6 +15,7 @@ import pyogrio.errors
 import pyogrio.raw
 import pyproj
 import shapely
+from numpy.typing import NDArray
 from upath import UPath
 
 from transforms.georeference import reproject
@@ -141,11 +144,20 @@ def _batches(sources: Sequence[_Source], table: Table, crs: str) -> Iterator[pa.
                 yield placed.cast(schema)
 
 
+def move_shapes(shapes: Sequence[Any], source: str, target: str) -> NDArray[np.object_]:
+    """Return shapes in another CRS; in degrees they are cut at the antimeridian."""
+    moved = shapely.transform(shapes, lambda points: reproject(points, source, target))
+    if target != DEGREES:
+        return np.asarray(moved)
+    west, _, east, _ = shapely.bounds(moved).T
+    for index in np.flatnonzero(east - west > 180):
+        moved[index] = shapely.geometry.shape(antimeridian.fix_shape(moved[index]))
+    return np.asarray(moved)
+
+
 def _reproject(batch: pa.RecordBatch, source: _Source, crs: str) -> pa.RecordBatch:
     assert source.crs is not None
-    start = source.crs
-    shapes = shapely.from_wkb(batch["geometry"].to_pylist())
-    moved = shapely.transform(shapes, lambda points: reproject(points, start, crs))
+    moved = move_shapes(shapely.from_wkb(batch["geometry"].to_pylist()), source.crs, crs)
     index = batch.schema.get_field_index("geometry")
     wkb = pa.array(list(shapely.to_wkb(moved)), pa.binary())
     return batch.set_column(index, batch.schema.field(index), wkb)
