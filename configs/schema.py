@@ -3,28 +3,20 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from upath import UPath
 
 from configs.base import Section
+from configs.operations import EngineConfig, Folder, Fraction, GateConfig, ObserveConfig
 from configs.severity import LADDERS
 
 STRIDE = 32
 """The coarsest stride of the generators, in pixels: window origins lie on this grid."""
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Angle = Annotated[float, Field(ge=0, lt=360)]
 BlurLength = Annotated[float, Field(ge=1, le=64)]
 Severity = Annotated[int, Field(ge=1, le=5)]
 Percent = Annotated[float, Field(ge=0, le=100)]
-
-
-def _to_folder(path: object) -> object:
-    return UPath(path) if isinstance(path, str | Path) else path
-
-
-Folder = Annotated[UPath, BeforeValidator(_to_folder), PlainSerializer(str)]
-"""A folder on a file system, or below a URL of an object store such as s3://bucket/night."""
 
 
 class Stretch(Section):
@@ -429,17 +421,6 @@ class ReportConfig(Section):
     min_score: Fraction | None = None
 
 
-class EngineConfig(Section):
-    """How the local engine works: processes, and tiles per batch.
-
-    On a CPU every process computes on one thread, so that results do not depend on the number of
-    workers; use as many as there are cores.
-    """
-
-    workers: Annotated[int, Field(ge=1, le=256)] = 1
-    batch_size: Annotated[int, Field(ge=1, le=256)] = 4
-
-
 class RunConfig(Section):
     """One run of the main job."""
 
@@ -452,6 +433,8 @@ class RunConfig(Section):
     report: ReportConfig = ReportConfig()
     mosaic: MosaicConfig = MosaicConfig()
     engine: EngineConfig = EngineConfig()
+    observe: ObserveConfig = ObserveConfig()
+    gate: GateConfig = GateConfig()
     output: Folder = UPath("out/run")
     max_rejected: Fraction = 0.01
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 
-from configs.schema import EngineConfig
+from configs.operations import EngineConfig
 
 LOCAL_RUNNER = "FnApiRunner"
 LOSSY_MODE = "multi_threading"

@@ -30,7 +30,7 @@ from transforms.tables import SCHEMA_VERSION
 NAME = "run.json"
 DISTRIBUTION = "aerial-deblur"
 LIBRARIES = ("apache-beam", "numpy", "pyarrow", "rasterio", "torch", "ultralytics")
-NOT_IDENTITY = {"output", "engine", "max_rejected"}
+NOT_IDENTITY = {"output", "engine", "observe", "gate", "max_rejected"}
 """Settings that change no row: where to, how fast, and when to complain."""
 
 Manifest = dict[str, Any]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from configs.schema import DeblurConfig, EngineConfig, InputConfig, RunConfig
+from configs.operations import EngineConfig
+from configs.schema import DeblurConfig, InputConfig, RunConfig
 from pipeline import manifest
 from pipeline.manifest import (
     Counts,

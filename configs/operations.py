@@ -1,0 +1,101 @@
+"""How a run is operated: the engine, what operators are told, and when they are alarmed.
+
+Nothing here changes a row of any table.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer, field_validator
+from upath import UPath
+
+from configs.base import Section
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
+
+
+def _to_path(path: object) -> object:
+    return UPath(path) if isinstance(path, str | Path) else path
+
+
+Folder = Annotated[UPath, BeforeValidator(_to_path), PlainSerializer(str)]
+"""A folder on a file system, or below a URL of an object store such as s3://bucket/night."""
+File = Folder
+"""A file on a file system, or an object of a store."""
+
+
+class EngineConfig(Section):
+    """Which engine runs the job, how much at once, and when it is taken for broken.
+
+    `local` is Beam's FnApiRunner: in this process, or in `workers` processes. The others are
+    servers: `flink` and `spark` (`master` is the cluster's address; the job server is started from
+    `job_server_jar`, or is the one at `job_endpoint`), `prism` (`prism_binary`), and `portable`,
+    any job server at `job_endpoint`. On these the SDK processes come from a pool (`aerial-deblur
+    worker-pool`) at `worker_pool`, which every worker machine has; without one they run in this
+    process, for tests. `workers` is then the parallelism. Flink tries a failed task `retries` times
+    again.
+
+    On a CPU every process computes on one thread, so that results do not depend on the number of
+    workers; use as many as there are cores.
+
+    Scenes are decoded in a process of their own, which is ended after `read_seconds`: a file that
+    stops or kills its decoder costs its own windows only. None decodes in the worker. A run without
+    a finished window for `start_seconds` after its start, or for `stall_seconds` later, is stopped.
+    """
+
+    name: Literal["local", "flink", "spark", "prism", "portable"] = "local"
+    workers: Annotated[int, Field(ge=1, le=4096)] = 1
+    batch_size: Annotated[int, Field(ge=1, le=256)] = 4
+    master: str | None = None
+    job_endpoint: str | None = None
+    job_server_jar: Path | None = None
+    prism_binary: Path | None = None
+    worker_pool: str | None = None
+    flink_version: Annotated[str, Field(pattern=r"^\d+\.\d+$")] = "1.20"
+    retries: Annotated[int, Field(ge=0, le=100)] = 3
+    read_seconds: Seconds | None = 300.0
+    start_seconds: Seconds = 600.0
+    stall_seconds: Seconds = 3600.0
+
+
+class ObserveConfig(Section):
+    """What an operator is told beside run.json.
+
+    `log` is the form of the lines in `_workers.log`. `prometheus` is a file for the node exporter's
+    textfile collector, `pushgateway` the URL of one, `lineage` a file of OpenLineage events, one a
+    line. `history` is the Parquet file that gets a row for every run that comes to its end.
+    """
+
+    log: Literal["text", "json"] = "text"
+    prometheus: Path | None = None
+    pushgateway: str | None = None
+    lineage: Path | None = None
+    history: File | None = None
+
+    @field_validator("pushgateway")
+    @classmethod
+    def _is_url(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError(f"pushgateway must be a URL with http:// or https://, got {url}")
+        return url
+
+
+class GateConfig(Section):
+    """When a run is taken for worse than those before it (`aerial-deblur gate`).
+
+    It is compared with the last `runs` runs of the same settings; fewer than `least` are no basis.
+    A number is out of line if it is further from their median than `deviations` robust standard
+    deviations (1.4826 times the median absolute deviation) and than the smallest change that
+    matters: `recall` and `rejects` as shares, `psnr` in dB, `speed` and `inputs` as shares of the
+    median.
+    """
+
+    runs: Annotated[int, Field(ge=1, le=1000)] = 14
+    least: Annotated[int, Field(ge=1, le=1000)] = 3
+    deviations: Annotated[float, Field(gt=0, le=100)] = 4.0
+    recall: Fraction = 0.02
+    psnr: Annotated[float, Field(ge=0, le=20)] = 0.2
+    rejects: Fraction = 0.01
+    speed: Fraction = 0.3
+    inputs: Fraction = 0.2
