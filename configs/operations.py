@@ -34,7 +34,10 @@ class EngineConfig(Section):
     any job server at `job_endpoint`. On these the SDK processes come from a pool (`aerial-deblur
     worker-pool`) at `worker_pool`, which every worker machine has; without one they run in this
     process, for tests. `workers` is then the parallelism. Flink tries a failed task `retries` times
-    again.
+    again. `dataflow` is Google's service; its project, region and image are Beam's own flags.
+
+    `accelerator` (such as `type:nvidia-l4;count:1;install-nvidia-driver`) and `ram` (such as `24GB`)
+    are asked for where pixels are read and networks run, as one stage.
 
     On a CPU every process computes on one thread, so that results do not depend on the number of
     workers; use as many as there are cores.
@@ -44,7 +47,7 @@ class EngineConfig(Section):
     a finished window for `start_seconds` after its start, or for `stall_seconds` later, is stopped.
     """
 
-    name: Literal["local", "flink", "spark", "prism", "portable"] = "local"
+    name: Literal["local", "flink", "spark", "prism", "portable", "dataflow"] = "local"
     workers: Annotated[int, Field(ge=1, le=4096)] = 1
     batch_size: Annotated[int, Field(ge=1, le=256)] = 4
     master: str | None = None
@@ -54,6 +57,8 @@ class EngineConfig(Section):
     worker_pool: str | None = None
     flink_version: Annotated[str, Field(pattern=r"^\d+\.\d+$")] = "1.20"
     retries: Annotated[int, Field(ge=0, le=100)] = 3
+    accelerator: str | None = None
+    ram: str | None = None
     read_seconds: Seconds | None = 300.0
     start_seconds: Seconds = 600.0
     stall_seconds: Seconds = 3600.0

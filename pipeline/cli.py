@@ -1,4 +1,4 @@
-"""The command `aerial-deblur`: demo, run, plan, replay, calibrate, train, and more."""
+"""The command `aerial-deblur`: demo, run, plan, replay, gate, calibrate, train, and more."""
 
 import argparse
 import logging
@@ -56,17 +56,33 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Flags after -- go to Apache Beam, for example: -- --runner=FnApiRunner",
     )
     _add_run_options(run)
-    run.add_argument("--force", action="store_true", help="replace another run in the output")
+    _add_engine_options(run)
     run.set_defaults(command=_run)
 
     plan = commands.add_parser("plan", help="what a run would do: scenes, windows, MPix, time")
     _add_run_options(plan)
-    plan.set_defaults(command=_plan)
+    plan.set_defaults(command=_plan, engine=None, flink_master=None)
 
     replay = commands.add_parser("replay", help="process one window of an earlier run again")
     replay.add_argument("output", help="the folder of the run, or its URL on an object store")
     replay.add_argument("key", help="the window's key, as in the tables tiles and rejected")
     replay.set_defaults(command=_replay)
+
+    gate = commands.add_parser("gate", help="is a run worse than those before it?")
+    _add_gate(gate)
+
+    history = commands.add_parser("history", help="collect runs, one row each, in a Parquet file")
+    history.add_argument(
+        "outputs", nargs="+", metavar="OUT", help="the folder of a run, or its URL"
+    )
+    history.add_argument(
+        "--to", required=True, metavar="FILE", help="the file, such as runs.parquet"
+    )
+    history.set_defaults(command=_history)
+
+    pool = commands.add_parser("worker-pool", help="start the workers of jobs on Flink or Spark")
+    pool.add_argument("--port", type=int, default=50000, help="where jobs ask for workers")
+    pool.set_defaults(command=_worker_pool)
 
     export = commands.add_parser("export", help="a table of a run as FlatGeobuf or PMTiles")
     _add_export(export)
@@ -106,6 +122,31 @@ def _add_probe(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_probe)
 
 
+def _add_engine_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="do all anew, in place of any run")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="SCENE",
+        help="do these scenes again, and take all others from what the output holds",
+    )
+    parser.add_argument("--engine", metavar="NAME", help="local, flink, spark, prism, ...")
+    parser.add_argument("--flink-master", metavar="HOST:PORT", help="Flink's REST address")
+
+
+def _add_gate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("output", help="the folder of a finished run, or its URL on a store")
+    parser.add_argument(
+        "--against",
+        required=True,
+        metavar="HISTORY",
+        help="a file of runs (see history), or a folder with the folders of runs",
+    )
+    _add_set_option(parser)
+    parser.set_defaults(command=_gate)
+
+
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", help="the folder of a finished run, or its URL on a store")
     parser.add_argument("--format", required=True, choices=("flatgeobuf", "pmtiles"))
@@ -129,7 +170,7 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write", type=Path, metavar="FILE", help="a YAML file to write the threshold into"
     )
-    parser.set_defaults(command=_calibrate, output=None)
+    parser.set_defaults(command=_calibrate, output=None, engine=None, flink_master=None)
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -175,6 +216,10 @@ def _load(options: argparse.Namespace) -> "RunConfig":
     given = {"scenes": options.input, "labels": options.labels}
     section = {key: value for key, value in given.items() if value is not None}
     content = {**content, "input": {**(content.get("input") or {}), **section}}
+    engine = {"name": options.engine, "master": options.flink_master}
+    section = {key: value for key, value in engine.items() if value is not None}
+    if section:
+        content["engine"] = {**(content.get("engine") or {}), **section}
     if options.output is not None:
         content["output"] = options.output
     return validate(RunConfig, content, source=str(path))
@@ -183,7 +228,7 @@ def _load(options: argparse.Namespace) -> "RunConfig":
 def _run(options: argparse.Namespace, beam_flags: list[str]) -> int:
     from pipeline.run import run
 
-    return run(_load(options), beam_flags, force=options.force)
+    return run(_load(options), beam_flags, force=options.force, only=options.only)
 
 
 def _demo(options: argparse.Namespace, beam_flags: list[str]) -> int:
@@ -212,6 +257,34 @@ def _replay(options: argparse.Namespace, beam_flags: list[str]) -> int:
     if beam_flags:
         raise ValueError(f"replay takes no Beam flags, got {' '.join(beam_flags)}")
     return replay(UPath(options.output), options.key)
+
+
+def _gate(options: argparse.Namespace, beam_flags: list[str]) -> int:
+    from upath import UPath
+
+    from pipeline.gate import gate
+
+    if beam_flags:
+        raise ValueError(f"gate takes no Beam flags, got {' '.join(beam_flags)}")
+    return gate(UPath(options.output), UPath(options.against), options.assignments)
+
+
+def _history(options: argparse.Namespace, beam_flags: list[str]) -> int:
+    from upath import UPath
+
+    from pipeline.history import collect_runs
+
+    if beam_flags:
+        raise ValueError(f"history takes no Beam flags, got {' '.join(beam_flags)}")
+    return collect_runs([UPath(output) for output in options.outputs], UPath(options.to))
+
+
+def _worker_pool(options: argparse.Namespace, beam_flags: list[str]) -> int:
+    from pipeline.worker_pool import serve
+
+    if beam_flags:
+        raise ValueError(f"worker-pool takes no Beam flags, got {' '.join(beam_flags)}")
+    return serve(options.port)
 
 
 def _export(options: argparse.Namespace, beam_flags: list[str]) -> int:
