@@ -36,7 +36,7 @@ class EngineConfig(Section):
     process, for tests. `workers` is then the parallelism. Flink tries a failed task `retries` times
     again. `dataflow` is Google's service; its project, region and image are Beam's own flags.
 
-    `accelerator` (such as `type:nvidia-l4;count:1;install-nvidia-driver`) and `ram` (such as `24GB`)
+    `accelerator` (`type:nvidia-l4;count:1;install-nvidia-driver`, say) and `ram` (`24GB`, say)
     are asked for where pixels are read and networks run, as one stage.
 
     On a CPU every process computes on one thread, so that results do not depend on the number of
