@@ -27,8 +27,11 @@ setup(
     install_requires=[
         "antimeridian>=0.4",
         "apache-beam==2.77.0",
+        "cattrs>=24.1",
+        "filelock>=3.15",
         "fsspec[http]>=2025.1",
         "matplotlib>=3.8",
+        "msgpack>=1.0",
         "numpy>=2.0",
         "opencv-python>=4.10",
         "pillow>=10.0",
