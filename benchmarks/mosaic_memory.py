@@ -20,11 +20,12 @@ import rasterio
 from upath import UPath
 
 from configs.schema import RunConfig
-from transforms.cores import core_path, encode_core
+from transforms.cores import encode_core
 from transforms.functional.windows import plan_cores
 from transforms.mosaic_status import Receipt
 from transforms.records import Scene
 from transforms.scene_mosaic import Mosaic, assemble_mosaic
+from transforms.workplace import Workplace
 
 PLACE = (0.1, 0.0, 600_000.0, 0.0, -0.1, 5_800_000.0)
 CRS = "EPSG:32632"
@@ -42,7 +43,7 @@ def write_sparse(path: Path, side: int) -> Scene:
 
 def write_noise(scene: Scene, config: RunConfig) -> list[Receipt]:
     """Write every core of a scene as deblurred: a ramp with noise, all alike."""
-    core = config.read.core
+    core, work = config.read.core, Workplace.open(config.output)
     noise = np.random.default_rng(0).normal(0, 6, (3, core, core))
     pixels = (noise + np.linspace(50, 180, core)).clip(0, 255).astype(np.uint8)
     encoded: dict[tuple[int, int], bytes] = {}
@@ -51,7 +52,7 @@ def write_noise(scene: Scene, config: RunConfig) -> list[Receipt]:
         size = (place.height, place.width)
         if size not in encoded:
             encoded[size] = encode_core(pixels[:, : place.height, : place.width])
-        path = core_path(config.output, scene, place)
+        path = work.core_path(scene, place)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded[size])
         receipts.append(Receipt(scene.name, (place.col_off, place.row_off), "deblurred"))
@@ -77,7 +78,7 @@ def measure(side: int, folder: Path) -> dict[str, float]:
     receipts = write_noise(scene, config)
     before = peak_memory()
     start = time.perf_counter()
-    mosaic = assemble_mosaic(scene, receipts, config, {})
+    mosaic = assemble_mosaic(scene, receipts, config, {}, Workplace.open(config.output))
     seconds = time.perf_counter() - start
     if not isinstance(mosaic, Mosaic):
         raise RuntimeError(mosaic.message)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.errors import BrokenRunError
+
 if TYPE_CHECKING:
     from configs.schema import RunConfig
 
@@ -20,7 +22,7 @@ deblurring did to detection, with controls.
   aerial-deblur plan my.yaml          what a run would do; reads no pixel
 """
 
-OK, BAD_CONFIG = 0, 2
+OK, BROKEN, BAD_CONFIG = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,11 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(own)
     try:
         return int(options.command(options, beam_flags))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, BrokenRunError) as error:
         if os.environ.get("AERIAL_DEBLUR_TRACEBACK"):
             raise
         print(f"aerial-deblur: {error}", file=sys.stderr)
-        return BAD_CONFIG
+        return BROKEN if isinstance(error, BrokenRunError) else BAD_CONFIG
 
 
 def _parser() -> argparse.ArgumentParser:

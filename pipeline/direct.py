@@ -5,8 +5,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
-from pipeline.mosaics import make_mosaics, publish_mosaics
+from pipeline.mosaics import describe_mosaics, make_mosaics
 from pipeline.planning import Plan
+from pipeline.publish import tidy
 from pipeline.reports import Reports
 from transforms.arms import make_arms
 from transforms.cores import CoreReader, write_cores
@@ -28,6 +29,7 @@ from transforms.records import DetectedTile, Rejected, Settled, TileRow, Window
 from transforms.scene_reader import SceneReader
 from transforms.seams import sum_seams
 from transforms.summarize import summarize_rows
+from transforms.workplace import Workplace
 from transforms.write import write_table
 
 
@@ -45,11 +47,11 @@ class Networks:
 
 
 def detect_windows(
-    plan: Plan, windows: Iterable[Window], networks: Networks, *, keep_cores: bool = False
+    plan: Plan, windows: Iterable[Window], networks: Networks, *, cores: Workplace | None = None
 ) -> Iterator[DetectedTile | Settled]:
     """Read, deblur and detect windows, one at a time and in order.
 
-    With `keep_cores` the deblurred cores are written, as mosaics need them.
+    The deblurred cores are kept in the workplace `cores`, as mosaics need them, if there is one.
     """
     config = plan.config
     ground = open_ground(config.input, plan.names)
@@ -63,39 +65,41 @@ def detect_windows(
         for window in windows:
             read = [read_tile(window, reader, ground, config.read)]
             deblurred = deblur_tiles(read, network_of, make, policy)
-            if keep_cores:
-                deblurred = write_cores(deblurred, core_reader, config)
+            if cores is not None:
+                deblurred = write_cores(deblurred, core_reader, cores)
             yield from detect_tiles(deblurred, networks.find)
 
 
 def measure_windows(
-    plan: Plan, windows: Iterable[Window], networks: Networks, *, keep_cores: bool = False
+    plan: Plan, windows: Iterable[Window], networks: Networks, *, cores: Workplace | None = None
 ) -> Iterator[MeasuredTile | Settled]:
     """Yield what is measured in each window, one at a time and in order."""
-    for detected in detect_windows(plan, windows, networks, keep_cores=keep_cores):
+    for detected in detect_windows(plan, windows, networks, cores=cores):
         yield from measure_tiles([detected], plan.ruler)
 
 
 def settle_windows(
-    plan: Plan, windows: Iterable[Window], networks: Networks, *, keep_cores: bool = False
+    plan: Plan, windows: Iterable[Window], networks: Networks, *, cores: Workplace | None = None
 ) -> Iterator[Settled]:
     """Yield how each window ends by itself, before its neighbours have a say at its border."""
-    yield from map(settled_of, measure_windows(plan, windows, networks, keep_cores=keep_cores))
+    yield from map(settled_of, measure_windows(plan, windows, networks, cores=cores))
 
 
 def run_direct(plan: Plan, networks: Networks) -> list[Part]:
     """Run the whole job in this process and write its tables; return their parts."""
-    mosaics = plan.config.mosaic.write
-    measured = list(measure_windows(plan, plan.windows, networks, keep_cores=mosaics))
+    place = Workplace.open(plan.config.output)
+    cores = place if plan.config.mosaic.write else None
+    measured = list(measure_windows(plan, plan.windows, networks, cores=cores))
     histograms = [part for tile in measured for part in histograms_of(tile)]
     settled = reconcile([*map(settled_of, measured), *plan.rejected], plan.ruler.border)
     rows = [row for row in settled if isinstance(row, TileRow)]
     rejected = [row for row in settled if isinstance(row, Rejected)]
-    if mosaics:
-        rejected += make_mosaics(settled, plan)
-        publish_mosaics(plan)
+    if cores is not None:
+        rejected += make_mosaics(settled, plan, place)
+        describe_mosaics(plan, place)
+        tidy(place, [])
     summary = [*summarize_rows(rows, plan.reporter), *sum_seams(measured)]
-    reports = Reports.of(plan)
+    reports = Reports.of(plan, place.staged)
     return [
         *write_table(rows, *reports.tiles),
         *write_table(rows, *reports.detections),

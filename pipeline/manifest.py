@@ -26,12 +26,17 @@ from transforms.storage import (
     write_bytes_whole,
 )
 from transforms.tables import SCHEMA_VERSION
+from transforms.workplace import FOLDER as WORK
 
 NAME = "run.json"
 DISTRIBUTION = "aerial-deblur"
 LIBRARIES = ("apache-beam", "numpy", "pyarrow", "rasterio", "torch", "ultralytics")
 NOT_IDENTITY = {"output", "engine", "observe", "gate", "max_rejected"}
 """Settings that change no row: where to, how fast, and when to complain."""
+INPUTS = {"scenes", "stac", "labels", "area", "ignore", "aoi", "roots"}
+"""Settings of `input` that name what is read: another name of the same content is the same."""
+DECIDES_ROWS = {"iou", "oriented", "distances", "border", "stability"}
+"""Settings of `measure` that a window's result depends on; the others only sum results up."""
 
 Manifest = dict[str, Any]
 
@@ -40,6 +45,7 @@ class ExitCode(IntEnum):
     """What the command returns to a scheduler."""
 
     OK = 0
+    BROKEN = 1
     BAD_CONFIG = 2
     TOO_MANY_REJECTS = 3
     GATE_FAILED = 4
@@ -85,7 +91,37 @@ def run_identity(
         "weights": dict(weights),
         "code": code_version(),
     }
-    return hashlib.sha256(_canonical(known).encode()).hexdigest()[:12]
+    return _digest(known)
+
+
+def settings_identity(config: RunConfig) -> str:
+    """Return 12 hex digits: runs that share them can be compared over time.
+
+    Inputs, weights and code are left out: what they change is what one wants to see.
+    """
+    settings = config.model_dump(mode="json", exclude=NOT_IDENTITY)
+    return _digest({**settings, "input": _without_names(settings["input"])})
+
+
+def work_identity(config: RunConfig, weights: Mapping[str, str]) -> str:
+    """Return 12 hex digits: all that decides what becomes of a window of a given scene."""
+    settings = config.model_dump(mode="json")
+    measure = {name: settings["measure"][name] for name in sorted(DECIDES_ROWS)}
+    return _digest(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "input": _without_names(settings["input"]),
+            **{section: settings[section] for section in ("read", "deblur", "arms", "detect")},
+            "measure": measure,
+            "labels": [stamp(path) for path in truth_files(config.input)],
+            "weights": dict(weights),
+            "code": code_version(),
+        }
+    )
+
+
+def _without_names(settings: Manifest) -> Manifest:
+    return {name: value for name, value in settings.items() if name not in INPUTS}
 
 
 def describe_run(
@@ -100,6 +136,8 @@ def describe_run(
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_identity(config, scenes, weights, described=described),
+        "settings_id": settings_identity(config),
+        "work_id": work_identity(config, weights),
         "code_version": code_version(),
         "versions": {"python": platform.python_version(), **{n: _version(n) for n in LIBRARIES}},
         "config": settings,
@@ -112,12 +150,34 @@ def describe_run(
     }
 
 
-def start(output: UPath, manifest: Manifest) -> None:
+def start(output: UPath, manifest: Manifest, *, attempt: str = "") -> None:
     """Write the manifest of a run that begins now.
 
-    Raises StorageError if the output is on a store that does not let us.
+    What the folder says of an earlier attempt's mosaics stays known, as `published`: they need not
+    be made again. Raises StorageError if the output is on a store that does not let us.
     """
-    _write(output, {**manifest, "state": "running", "started": _now().isoformat()})
+    _write(
+        output,
+        {
+            **manifest,
+            "state": "running",
+            "attempt": attempt,
+            "started": _now().isoformat(),
+            "published": published_mosaics(output),
+        },
+    )
+
+
+def published_mosaics(output: UPath) -> list[Manifest]:
+    """Return what run.json says of the mosaics in a folder; nothing where it says nothing."""
+    if not is_file(output / NAME):
+        return []
+    try:
+        found = read(output)
+    except OutputError:
+        return []
+    known: list[Manifest] = found.get("mosaics") or found.get("published") or []
+    return known
 
 
 def finish(
@@ -171,21 +231,26 @@ def read(output: UPath) -> Manifest:
     return manifest
 
 
-def check_output(output: UPath, run_id: str, *, force: bool) -> Literal["fresh", "resume", "done"]:
-    """Say what a run may do with a folder: begin, do an unfinished run again, or nothing at all.
+def check_output(
+    output: UPath, run_id: str, *, work_id: str = "", force: bool
+) -> Literal["fresh", "resume", "done"]:
+    """Say what a run may do with a folder: begin, do what is missing, or nothing at all.
 
-    Raises OutputError if it holds anything else and `force` is not given, StorageError if it is on
+    An unfinished run goes on, and so does one of the same work (`work_id`) on other scenes. Raises
+    OutputError if the folder holds anything else and `force` is not given, StorageError if it is on
     a store that does not let us look.
     """
     check_reachable(output)
     if is_file(output):
         raise OutputError(f"the output must be a folder, but {output} is a file")
-    if force or is_empty(output):
+    if force or is_empty(output) or _holds_only_work(output):
         return "fresh"
     remedy = "give another folder with --output, or replace its tables with --force"
     if not is_file(output / NAME):
         raise OutputError(f"{output} is not empty and holds no run: {remedy}")
     found = read(output)
+    if found["run_id"] != run_id and work_id and found.get("work_id") == work_id:
+        return "resume"
     if found["run_id"] != run_id:
         raise OutputError(
             f"{output} holds run {found['run_id']} ({found['state']}, started "
@@ -224,6 +289,12 @@ def code_version() -> str:
     changes = _git(root, "diff", "HEAD", "--", "*.py")
     dirty = f".dirty{hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else ""
     return f"{_version(DISTRIBUTION)}+g{commit}{dirty}"
+
+
+def _holds_only_work(output: UPath) -> bool:
+    """Say whether a run was ended there before it could write its manifest."""
+    with reaching(output):
+        return all(path.name == WORK for path in output.iterdir())
 
 
 def _is_complete(output: UPath, manifest: Manifest) -> bool:
@@ -273,6 +344,10 @@ def _write(output: UPath, manifest: Manifest) -> None:
     """Replace the manifest in one step, so that no reader ever sees half of one."""
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
     write_bytes_whole(output / NAME, f"{text}\n".encode())
+
+
+def _digest(known: object) -> str:
+    return hashlib.sha256(_canonical(known).encode()).hexdigest()[:12]
 
 
 def _canonical(content: object) -> str:

@@ -1,72 +1,102 @@
 """Mosaics of a run: deblurred scenes, each with an item, and the rejects of those without one."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from typing import Any
 
 import apache_beam as beam
+from upath import UPath
 
 from pipeline import manifest
+from pipeline.manifest import Manifest
 from pipeline.planning import Plan
-from transforms.assemble import (
-    AssembleMosaics,
-    assemble_mosaics,
-    clean_cores,
-    drop_stale_mosaics,
-    mosaic_tags,
-)
-from transforms.cores import mosaic_name
+from transforms.assemble import AssembleMosaics, assemble_mosaics, drop_stale_mosaics, mosaic_tags
 from transforms.mosaic_items import CORES, Provenance
-from transforms.records import Rejected, Settled
-from transforms.scene_mosaic import MOSAICS
+from transforms.records import Rejected, Scene, Settled
+from transforms.scene_mosaic import DATA, MOSAICS, STATUS
+from transforms.storage import size_of
+from transforms.workplace import Workplace, safe_name
 from transforms.write_items import WriteItems, publish_items, write_item
+
+MADE_OF = "made_of"
+"""In run.json: from what a mosaic was made; equal for equal ones."""
 
 
 @dataclass
 class MakeMosaics(beam.PTransform):
-    """Assemble a mosaic of every scene, with its STAC item."""
+    """Assemble a mosaic of every scene but the `assembled`, with its STAC item."""
 
     plan: Plan
+    place: Workplace
+    assembled: Set[str] = frozenset()
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, settled: beam.PCollection) -> beam.PCollection:
         """Turn TileRow or Rejected into one `Rejected` per scene that has no mosaic."""
-        plan = self.plan
+        plan, place = self.plan, self.place
+        scenes = [scene for scene in plan.scenes if scene.name not in self.assembled]
         return (
             settled
-            | "Assemble" >> AssembleMosaics(plan.scenes, plan.config, tags_of(plan))
-            | "WriteItems" >> WriteItems(plan.config.output, provenance_of(plan))
+            | "Assemble" >> AssembleMosaics(scenes, plan.config, tags_of(plan), place)
+            | "WriteItems" >> WriteItems(place.staged, provenance_of(plan))
             | "Without" >> beam.Filter(is_failure)
         )
 
 
-def make_mosaics(settled: Sequence[Settled], plan: Plan) -> list[Rejected]:
+def make_mosaics(settled: Sequence[Settled], plan: Plan, place: Workplace) -> list[Rejected]:
     """Do what `MakeMosaics` does, in one process."""
-    mosaics = assemble_mosaics(settled, plan.scenes, plan.config, tags_of(plan))
-    items = [write_item(each, plan.config.output, provenance_of(plan)) for each in mosaics]
+    mosaics = assemble_mosaics(settled, plan.scenes, plan.config, tags_of(plan), place)
+    items = [write_item(each, place.staged, provenance_of(plan)) for each in mosaics]
     return [each for each in items if isinstance(each, Rejected)]
 
 
-def publish_mosaics(plan: Plan) -> list[dict[str, Any]]:
-    """Finish the mosaics of a run, and describe their files for run.json.
+def find_assembled(plan: Plan, place: Workplace, known: Sequence[Manifest]) -> frozenset[str]:
+    """Return the scenes whose mosaic an earlier run has published as this one would make it.
 
-    Cores go, and what an earlier run left of other scenes, or of all if this one writes none;
-    collection and table of items are those of this run.
+    `known` is what run.json says of the mosaics in the output.
     """
-    output = plan.config.output
+    files: dict[str, list[Manifest]] = defaultdict(list)
+    for each in known:
+        files[each.get(MADE_OF, "")].append(each)
+    return frozenset(
+        scene.name
+        for scene in plan.scenes
+        if plan.config.mosaic.write and _is_there(files[_made_of(plan, place, scene)], place.output)
+    )
+
+
+def _made_of(plan: Plan, place: Workplace, scene: Scene) -> str:
+    return f"{place.scene_id(scene)} {plan.config.mosaic.compress}"
+
+
+def _is_there(files: Sequence[Manifest], output: UPath) -> bool:
+    """Say whether both files of a mosaic are in place, and no core of it was rejected."""
+    return len(files) == len((DATA, STATUS)) and all(
+        not each["cores"]["rejected"] and size_of(output / each["path"]) == each["size"]
+        for each in files
+    )
+
+
+def describe_mosaics(plan: Plan, place: Workplace) -> list[Manifest]:
+    """Finish the mosaics in the output of a run, and describe their files for run.json.
+
+    Those that an earlier run left of other scenes go, or all if this one writes none; collection
+    and table of items are those of this run.
+    """
+    output = place.output
     scenes = plan.scenes if plan.config.mosaic.write else ()
     drop_stale_mosaics(output, scenes)
-    names = [mosaic_name(scene.name) for scene in scenes]
-    items = publish_items(output, names, provenance_of(plan))
-    clean_cores(output)
+    named = {safe_name(scene.name): scene for scene in scenes}
+    items = publish_items(output, list(named), provenance_of(plan))
     return [
         {
             "path": f"{MOSAICS}/{asset.href.removeprefix('./')}",
             "size": asset.extra_fields["file:size"],
             "sha256": asset.extra_fields["file:checksum"][4:],
             "cores": item.properties[CORES],
+            MADE_OF: _made_of(plan, place, named[item.id]),
         }
         for item in items
         for asset in item.assets.values()

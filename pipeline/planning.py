@@ -46,18 +46,15 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A validated run: what will be read, with which weights, and what could not be opened.
+class Inventory:
+    """What a run is made of, and so which run it is: known before any network is loaded.
 
     `rejected` are scenes whose header could not be used; each counts as one planned window.
-    `stray_labels` lie outside every scene and are not used.
     """
 
     config: RunConfig
     scenes: tuple[Scene, ...]
     rejected: tuple[Rejected, ...]
-    names: tuple[str, ...]
-    stray_labels: int
     deblurrer: Weights
     detector: Weights
 
@@ -74,6 +71,23 @@ class Plan:
     def run_id(self) -> str:
         """Return the identity of the run: the same inputs, settings, weights and code."""
         return str(self.manifest["run_id"])
+
+    @property
+    def clusters(self) -> Clusters:
+        """Return the groups of tiles that intervals take for independent."""
+        read, measure = self.config.read, self.config.measure
+        return Clusters.of(self.scenes, core=read.core, config=measure.interval)
+
+
+@dataclass(frozen=True)
+class Plan(Inventory):
+    """A validated run: its networks load, and its labels fit.
+
+    `names` are the detector's classes. `stray_labels` lie outside every scene and are not used.
+    """
+
+    names: tuple[str, ...]
+    stray_labels: int
 
     @cached_property
     def windows(self) -> tuple[Window, ...]:
@@ -102,12 +116,6 @@ class Plan:
         return Ruler.of(self.config, self.names)
 
     @property
-    def clusters(self) -> Clusters:
-        """Return the groups of tiles that intervals take for independent."""
-        read, measure = self.config.read, self.config.measure
-        return Clusters.of(self.scenes, core=read.core, config=measure.interval)
-
-    @property
     def reporter(self) -> Reporter:
         """Return what turns rows into the summary."""
         measure, partial = self.config.measure, partial_arms(self.config)
@@ -127,11 +135,15 @@ class Plan:
 
 
 def plan_run(config: RunConfig, *, local: bool = True) -> Plan:
-    """Check a configuration against the world and plan it.
+    """Check a configuration against the world and plan it: `take_inventory` and `complete_plan`."""
+    return complete_plan(take_inventory(config), local=local)
 
-    Opens the header of every scene and loads both networks once: on their devices if the workers
-    are `local`, else on the CPU. Raises ValueError or OSError, naming what was wanted, if anything
-    that concerns the whole run is wrong; a scene that cannot be opened is not that: it is a reject.
+
+def take_inventory(config: RunConfig) -> Inventory:
+    """Find the scenes and the weights of a run; opens the header of every scene.
+
+    Raises ValueError or OSError, naming what was wanted, if anything that concerns the whole run is
+    wrong; a scene that cannot be opened is not that: it is a reject.
     """
     if not config.input.scenes and config.input.stac is None:
         raise ValueError(
@@ -142,11 +154,22 @@ def plan_run(config: RunConfig, *, local: bool = True) -> Plan:
     scenes, rejected = plan_scenes(config)
     deblurrer = find_weights(config.deblur)
     detector = find_weights(config.detect)
+    inventory = Inventory(config, tuple(scenes), tuple(rejected), deblurrer, detector)
+    _ = inventory.clusters  # raises for what no scene of the run can be grouped by
+    return inventory
+
+
+def complete_plan(inventory: Inventory, *, local: bool = True) -> Plan:
+    """Load both networks once, and the labels: what no worker should find wrong.
+
+    The networks are loaded on their devices if the workers are `local`, else on the CPU. Raises as
+    `take_inventory` does.
+    """
+    config, scenes = inventory.config, inventory.scenes
     names = _load_networks(config, local=local)
     stray = open_ground(config.input, names).check(scenes)
-    plan = Plan(config, tuple(scenes), tuple(rejected), names, stray, deblurrer, detector)
-    _ = plan.clusters  # raises for what no scene of the run can be grouped by
-    return plan
+    weights = inventory.deblurrer, inventory.detector
+    return Plan(config, scenes, inventory.rejected, *weights, names=names, stray_labels=stray)
 
 
 def _load_networks(config: RunConfig, *, local: bool) -> tuple[str, ...]:

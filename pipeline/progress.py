@@ -1,142 +1,115 @@
-"""A live progress bar for any local engine: workers append to files, the driver adds them up.
+"""A live progress bar for any engine: what is finished lies in the output, and the driver counts.
 
-Beam's local runner reports nothing until it ends, so every settled window is one fixed-size record
-in a file of its worker's own.
+Beam's local runner reports nothing until it ends, and a cluster's metrics come late. Every finished
+window is a file of its own (see `transforms.workplace`), on whatever machine it was made.
 """
 
-import struct
-import tempfile
-import threading
-import uuid
-from collections.abc import Callable
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from types import TracebackType
 
-import apache_beam as beam
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from upath import UPath
 
-from transforms.records import Rejected, Settled
-
-Result = TypeVar("Result")
-
-_RECORD = struct.Struct("<q")
-_REJECTED = -1
+from transforms.records import Window
+from transforms.storage import find_files
+from transforms.workplace import REJECT, UNIT, Workplace, window_name
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What has been settled so far."""
+    """What has been settled so far: windows, rejects among them, and the pixels of the others."""
 
-    tiles: int = 0
+    windows: int = 0
     pixels: int = 0
     rejected: int = 0
 
 
-@dataclass
-class ReportProgress(beam.PTransform):
-    """Leave a trace of every settled window in a folder, and pass it on."""
+class Tallier:
+    """Counts what is settled of the windows of a run."""
 
-    folder: Path
+    def __init__(self, place: Workplace, windows: Sequence[Window]) -> None:
+        self._place = place
+        self._areas: dict[str, dict[str, int]] = {}
+        for window in windows:
+            scene = self._areas.setdefault(place.scene_id(window.scene), {})
+            scene[f"{window_name(window)}{UNIT}"] = window.core.area
 
-    def expand(self, settled: beam.PCollection) -> beam.PCollection:
-        """Return what came in."""
-        return settled | "Tick" >> beam.ParDo(_Tick(self.folder))
-
-
-class _Tick(beam.DoFn):
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._file: BinaryIO | None = None
-
-    def process(self, settled: Settled) -> list[Settled]:
-        if self._file is None:
-            self._file = open(self._folder / uuid.uuid4().hex, "ab", buffering=0)  # noqa: SIM115
-        area = _REJECTED if isinstance(settled, Rejected) else settled.window.core.area
-        self._file.write(_RECORD.pack(area))
-        return [settled]
-
-    def teardown(self) -> None:
-        if self._file is not None:
-            self._file.close()
+    def read(self) -> Tally:
+        """Look into the output."""
+        finished = [
+            areas[name]
+            for scene, areas in self._areas.items()
+            for name in names_in(self._place.units / scene)
+            if name in areas
+        ]
+        rejected = sum(name.endswith(REJECT) for name in names_in(self._place.rejects))
+        return Tally(len(finished) + rejected, sum(finished), rejected)
 
 
-def read_tally(folder: Path) -> Tally:
-    """Add up what all workers have settled; a record half written counts next time."""
-    values = [
-        value
-        for path in folder.iterdir()
-        for (value,) in _RECORD.iter_unpack(_whole_records(path.read_bytes()))
-    ]
-    pixels = [value for value in values if value != _REJECTED]
-    return Tally(len(values), sum(pixels), len(values) - len(pixels))
+def names_in(folder: UPath) -> list[str]:
+    """Return the names of the files of a folder; of an absent one none."""
+    if not isinstance(folder, Path):
+        return [path.name for path in find_files(folder, "*")]
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
 
 
-def run_with_progress(
-    run: Callable[[Path], Result], *, planned: int, opened: int, console: Console
-) -> Result:
-    """Call `run(folder)` in a thread and show what appears in the folder until it returns.
+class ProgressBar:
+    """Shows how many of the planned windows are settled, and how fast; a context manager."""
 
-    `planned` windows in all, of which `planned - opened` are rejects already. What `run` raises is
-    raised here.
-    """
-    with tempfile.TemporaryDirectory(prefix="aerial-deblur-progress-") as name:
-        folder = Path(name)
-        outcome: list[Result] = []
-        failure: list[BaseException] = []
+    def __init__(self, console: Console, *, planned: int, unopened: int) -> None:
+        """`unopened` of the `planned` windows are rejects already."""
+        self._unopened = unopened
+        self._first: Tally | None = None
+        self._bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TextColumn("rejects {task.fields[rejects]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self._bar.add_task("tiles", total=planned, speed="", rejects=unopened)
 
-        def work() -> None:
-            try:
-                outcome.append(run(folder))
-            except BaseException as error:
-                failure.append(error)
+    def __enter__(self) -> "ProgressBar":
+        self._bar.start()
+        return self
 
-        thread = threading.Thread(target=work, name="pipeline")
-        thread.start()
-        with _bar(console) as bar:
-            task = bar.add_task("tiles", total=planned, speed="", rejects=planned - opened)
-            while thread.is_alive():
-                thread.join(0.5)
-                _show(bar, task, read_tally(folder), planned - opened)
-    if failure:
-        raise failure[0]
-    return outcome[0]
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
 
+    def show(self, tally: Tally) -> None:
+        """Show what is settled now; the speed is that since the first call."""
+        self._first = self._first or tally
+        self._bar.update(
+            self._task,
+            completed=tally.windows + self._unopened,
+            speed=f"{self._speed(tally, self._first):.2f} MPix/s",
+            rejects=tally.rejected + self._unopened,
+        )
 
-def _show(bar: Progress, task: TaskID, tally: Tally, unopened: int) -> None:
-    elapsed = bar.tasks[task].elapsed or 0.0
-    speed = f"{tally.pixels / 1e6 / elapsed:.2f} MPix/s" if elapsed > 0 else ""
-    bar.update(
-        task,
-        completed=tally.tiles + unopened,
-        speed=speed,
-        rejects=tally.rejected + unopened,
-    )
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TextColumn("rejects {task.fields[rejects]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
-
-
-def _whole_records(content: bytes) -> bytes:
-    return content[: len(content) // _RECORD.size * _RECORD.size]
+    def _speed(self, tally: Tally, first: Tally) -> float:
+        elapsed = self._bar.tasks[self._task].elapsed or 0.0
+        return (tally.pixels - first.pixels) / 1e6 / elapsed if elapsed > 0 else 0.0

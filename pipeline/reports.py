@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from functools import partial
 
+from upath import UPath
+
 from pipeline.planning import Plan
 from transforms.histogram_rows import histogram_rows
 from transforms.rows import (
@@ -39,11 +41,11 @@ class Reports:
     rejected: Report
 
     @staticmethod
-    def of(plan: Plan) -> "Reports":
-        """Bind the settings of a run."""
+    def of(plan: Plan, staged: UPath) -> "Reports":
+        """Bind the settings of a run, whose tables are written below the folder `staged`."""
         config = plan.config
         threshold, report = config.detect.score_threshold, config.report
-        destination = Destination(config.output, plan.run_id, report.shards)
+        destination = Destination(staged, plan.run_id, report.shards)
         found = partial(
             detection_rows,
             names=plan.names,

@@ -1,10 +1,13 @@
 """Run the main job from start to finish: check, submit, count, report, exit code."""
 
+import signal
 import tempfile
+import threading
+import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
 
 import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
@@ -16,14 +19,18 @@ from upath import UPath
 from configs.load import validate
 from configs.schema import RunConfig
 from pipeline import manifest
-from pipeline.beam_flags import LOCAL_RUNNER, beam_options
+from pipeline.beam_flags import LOCAL_RUNNER, beam_options, check_engine
 from pipeline.detection_gain import DetectionGain
 from pipeline.direct import Networks, settle_windows
+from pipeline.errors import BrokenRunError
+from pipeline.lease import Lease, leased
 from pipeline.manifest import Counts, ExitCode
-from pipeline.mosaics import publish_mosaics
-from pipeline.planning import Plan, describe, plan_run
-from pipeline.progress import run_with_progress
+from pipeline.mosaics import describe_mosaics, find_assembled
+from pipeline.planning import Inventory, Plan, complete_plan, describe, plan_run, take_inventory
+from pipeline.progress import ProgressBar, Tallier
+from pipeline.publish import publish_rasters, publish_tables, tidy
 from pipeline.verdict import results_table, verdict
+from pipeline.watch import run_watched
 from pipeline.worker_log import workers_log_to
 from transforms import network
 from transforms.assemble import FOR_MOSAICS
@@ -33,34 +40,116 @@ from transforms.parquet import list_parts, read_rows
 from transforms.records import Rejected, Settled, SummaryRow, TileRow, Window
 from transforms.seam_rows import worst_seam
 from transforms.stopwatch import NAMESPACE
-from transforms.storage import check_reachable
+from transforms.storage import check_reachable, remove_tree
 from transforms.tables import REJECTED, SUMMARY, TILES
+from transforms.units import Keeper
+from transforms.workplace import Workplace
 
 WORKER_LOG = "_workers.log"
 """In the output folder: what Beam and its worker processes logged."""
 
 
-def run(config: RunConfig, beam_flags: Sequence[str] = (), *, force: bool = False) -> int:
+def run(
+    config: RunConfig,
+    beam_flags: Sequence[str] = (),
+    *,
+    force: bool = False,
+    only: Sequence[str] = (),
+) -> int:
     """Run the main job; return its exit code.
 
-    Raises ValueError or OSError before anything is written if the run cannot be started.
+    What an earlier, unfinished run has finished is not done again; with `force` all is, and with
+    `only` the scenes of these names. Raises ValueError or OSError before anything is written if the
+    run cannot be started, BrokenRunError if it breaks down.
     """
     console = Console(stderr=True)
     options = beam_options(config.engine, beam_flags)
+    check_engine(config.engine, options)
     check_reachable(config.output)
     take_network_use()
-    plan = plan_run(config, local=options.view_as(StandardOptions).runner == LOCAL_RUNNER)
+    inventory = take_inventory(config)
+    if _is_done(inventory, force=force) and not only:
+        return _nothing_to_do(config, console)
+    plan = complete_plan(inventory, local=options.view_as(StandardOptions).runner == LOCAL_RUNNER)
     console.print(describe(plan))
-    if manifest.check_output(config.output, plan.run_id, force=force) == "done":
-        console.print(f"{config.output} already holds this run: nothing to do")
-        return ExitCode.NOTHING_TO_DO
-    manifest.start(config.output, plan.manifest)
+    attempt = uuid.uuid4().hex[:12]
+    place = Workplace.of(config.output, attempt=attempt, settings=str(plan.manifest["work_id"]))
+    with ended_by_signals(), leased(config.output, attempt, say=console.print) as lease:
+        # Another run may have come to its end since we looked.
+        if _is_done(plan, force=force) and not only:
+            return _nothing_to_do(config, console)
+        _forget(plan, place, force=force, only=only)
+        known = manifest.published_mosaics(config.output)
+        keeper = Keeper(place, config.mosaic.write, find_assembled(plan, place, known))
+        manifest.start(config.output, plan.manifest, attempt=attempt)
+        try:
+            return _run(plan, keeper, options, lease, console, take_network_use())
+        except BaseException as error:
+            message = f"{type(error).__name__}: {error}"
+            manifest.finish(config.output, exit_code=ExitCode.BROKEN, error=message)
+            if not isinstance(error, Exception):
+                raise
+            raise BrokenRunError(
+                f"{message}\nNothing was published. {config.output}/{WORKER_LOG} tells more; what "
+                "was finished is kept, and the same command goes on from there"
+            ) from error
+
+
+def _is_done(inventory: Inventory, *, force: bool) -> bool:
+    """Say whether the output holds this very run, and raise unless this run may go there."""
+    output, known = inventory.config.output, inventory.manifest
+    state = manifest.check_output(output, known["run_id"], work_id=known["work_id"], force=force)
+    return state == "done"
+
+
+def _nothing_to_do(config: RunConfig, console: Console) -> ExitCode:
+    console.print(f"{config.output} already holds this run: nothing to do", markup=False)
+    return ExitCode.NOTHING_TO_DO
+
+
+def _forget(plan: Plan, place: Workplace, *, force: bool, only: Sequence[str]) -> None:
+    """Drop what is kept of all scenes (`force`), or of some, if all others are complete."""
+    if force:
+        remove_tree(place.units)
+    if not only:
+        return
+    named = {scene.name: scene for scene in plan.scenes}
+    unknown = sorted(set(only) - set(named))
+    if unknown:
+        raise ValueError(
+            f"--only: the run has no scene {', '.join(unknown)}; it has {_some(named)}"
+        )
+    others = [window for window in plan.windows if window.scene.name not in only]
+    missing = len(others) - Tallier(place, others).read().windows
+    if missing:
+        raise ValueError(
+            f"--only: {missing} windows of other scenes have no result: run without --only first"
+        )
+    for name in only:
+        remove_tree(place.unit_folder(named[name]))
+
+
+def _some(names: Iterable[str]) -> str:
+    """Return the first names of many."""
+    listed = sorted(names)
+    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM end the block as an error would, so that it leaves nothing behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
-        return _run(plan, options, console, take_network_use())
-    except BaseException as error:
-        message = f"{type(error).__name__}: {error}"
-        manifest.finish(config.output, exit_code=1, error=message)
-        raise
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def replay(output: UPath, key: str) -> int:
@@ -93,33 +182,30 @@ def replay(output: UPath, key: str) -> int:
 def _settle_apart(plan: Plan, windows: Sequence[Window]) -> list[Settled]:
     """Return how windows end, with the cores of mosaics, of which nothing stays."""
     with tempfile.TemporaryDirectory() as folder:
-        config = plan.config.model_copy(update={"output": UPath(folder)})
-        apart = replace(plan, config=config)
-        cores = config.mosaic.write
-        return list(settle_windows(apart, windows, Networks.of(plan), keep_cores=cores))
+        cores = Workplace.open(UPath(folder)) if plan.config.mosaic.write else None
+        return list(settle_windows(plan, windows, Networks.of(plan), cores=cores))
 
 
-def _run(plan: Plan, options: PipelineOptions, console: Console, planning: NetworkUse) -> int:
-    config = plan.config
-
-    def submit(progress: Path) -> PipelineResult:
-        pipeline = beam.Pipeline(options=options)
-        pipeline | "DetectionGain" >> DetectionGain(plan, progress)
-        result = pipeline.run()
-        result.wait_until_finish()
-        return result
-
+def _run(
+    plan: Plan,
+    keeper: Keeper,
+    options: PipelineOptions,
+    lease: Lease,
+    console: Console,
+    planning: NetworkUse,
+) -> int:
+    config, place = plan.config, keeper.place
+    pipeline = beam.Pipeline(options=options)
+    pipeline | "DetectionGain" >> DetectionGain(plan, keeper)
     with workers_log_to(config.output / WORKER_LOG) as terminal:
-        result = run_with_progress(
-            submit,
-            planned=plan.planned,
-            opened=len(plan.windows),
-            console=Console(file=terminal),
-        )
-    counts = _count_settled(plan)
-    mosaics = publish_mosaics(plan)
-    summary = [SummaryRow(**row) for row in read_rows(config.output, SUMMARY)]
+        result = _watch(pipeline, plan, place, lease, Console(file=terminal))
+    counts = _count_settled(plan, place.staged)
+    summary = [SummaryRow(**row) for row in read_rows(place.staged, SUMMARY)]
     exit_code = _judge(counts, summary, config, console)
+    lease.confirm()
+    publish_tables(place)
+    publish_rasters(place)
+    mosaics = describe_mosaics(plan, place)
     manifest.finish(
         config.output,
         exit_code=exit_code,
@@ -130,19 +216,37 @@ def _run(plan: Plan, options: PipelineOptions, console: Console, planning: Netwo
         parts=list_parts(config.output),
         mosaics=mosaics,
     )
+    tidy(place, plan.scenes)
     console.print(results_table(summary))
     console.print(verdict(summary), markup=False)
     console.print(f"Written to {config.output}", markup=False)
     return exit_code
 
 
-def _count_settled(plan: Plan) -> Counts:
+def _watch(
+    pipeline: beam.Pipeline, plan: Plan, place: Workplace, lease: Lease, console: Console
+) -> PipelineResult:
+    """Run the pipeline while the bar moves and the lease is ours."""
+    tallier = Tallier(place, plan.windows)
+    unopened = len(plan.rejected)
+    with ProgressBar(console, planned=plan.planned, unopened=unopened) as bar:
+
+        def settled() -> int:
+            tally = tallier.read()
+            bar.show(tally)
+            return tally.windows
+
+        result = run_watched(pipeline, plan.config.engine, settled=settled, tick=lease.check)
+        settled()
+    return result
+
+
+def _count_settled(plan: Plan, staged: UPath) -> Counts:
     """Count what was written, and fail unless every planned window is there exactly once."""
-    output = plan.config.output
-    tiles = list(read_rows(output, TILES, ("key", "status")))
+    tiles = list(read_rows(staged, TILES, ("key", "status")))
     # A scene without a mosaic is a reject too, under its name, but no planned window.
     scenes = {scene.name for scene in plan.scenes}
-    keys = [row["key"] for row in read_rows(output, REJECTED, ("key",))]
+    keys = [row["key"] for row in read_rows(staged, REJECTED, ("key",))]
     rejects = [key for key in keys if key not in scenes]
     status = Counter(row["status"] for row in tiles)
     unmade = len(keys) - len(rejects)

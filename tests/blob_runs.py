@@ -133,7 +133,7 @@ def plan_blobs(
     config = validate(RunConfig, content, source="test")
     scenes, rejected = plan_scenes(config)
     nothing = Weights("blobs", folder, "0", None)
-    return Plan(config, tuple(scenes), tuple(rejected), NAMES, 0, nothing, nothing)
+    return Plan(config, tuple(scenes), tuple(rejected), nothing, nothing, NAMES, 0)
 
 
 def settle(plan: Plan, find: FindObjects = find_blobs) -> list[TileRow]:

@@ -18,6 +18,7 @@ from transforms.records import DeblurredTile, Image, Rejected, Scene, Settled, T
 from transforms.scene_mosaic import Mosaic
 from transforms.scene_reader import SceneReader
 from transforms.scenes import plan_scenes, plan_windows
+from transforms.workplace import Workplace
 
 Change = Callable[[Image], Image]
 Outcome = DeblurredTile | Settled
@@ -86,7 +87,7 @@ def row_of(outcome: Outcome) -> Settled:
 def write_outcomes(outcomes: Sequence[Outcome], config: RunConfig) -> list[Outcome]:
     """Write the cores of a batch."""
     with closing(CoreReader(config.input)) as reader:
-        return write_cores(outcomes, reader, config)
+        return write_cores(outcomes, reader, Workplace.open(config.output))
 
 
 def make_mosaics(config: RunConfig, change: Change = keep) -> list[Mosaic | Rejected]:
@@ -95,7 +96,7 @@ def make_mosaics(config: RunConfig, change: Change = keep) -> list[Mosaic | Reje
     assert not rejected, rejected
     outcomes = [each for scene in scenes for each in deblur_scene(scene, config, change)]
     settled = [row_of(each) for each in write_outcomes(outcomes, config)]
-    return assemble_mosaics(settled, scenes, config, TAGS)
+    return assemble_mosaics(settled, scenes, config, TAGS, Workplace.open(config.output))
 
 
 def make_mosaic(config: RunConfig, change: Change = keep) -> Mosaic:

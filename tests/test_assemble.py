@@ -34,12 +34,12 @@ from transforms.assemble import (
     drop_stale_mosaics,
     mosaic_tags,
 )
-from transforms.cores import FOLDER
 from transforms.functional.windows import plan_cores
 from transforms.mosaic_status import CLASSES, COLOURS, VALUES, Status
 from transforms.records import DeblurredTile, Rejected, Scene, Settled
 from transforms.scene_mosaic import Mosaic
 from transforms.scenes import plan_scenes
+from transforms.workplace import FOLDER, Workplace
 
 LOST = "rejected"
 
@@ -76,7 +76,7 @@ def test_the_status_says_of_every_pixel_what_became_of_its_core(
     config = configure(path, tmp_path / "run", read={"origin": origin})
     scene, settled = settle(config, FATES)
     # The last window is not among the results: the area of interest may leave some out.
-    [mosaic] = assemble_mosaics(settled[:-1], [scene], config, TAGS)
+    [mosaic] = assemble_mosaics(settled[:-1], [scene], config, TAGS, Workplace.open(config.output))
     assert isinstance(mosaic, Mosaic)
     cores = list(plan_cores(height=HEIGHT, width=WIDTH, core=CORE, origin=origin))
     wanted = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -122,11 +122,13 @@ def test_beam_makes_what_the_loop_makes(tmp_path: Path) -> None:
     unopened = Rejected("c.tif", "c.tif", "open", "SceneError", "no")
     gone = dataclasses.replace(scenes[1], name="gone.tif", path=str(tmp_path / "gone.tif"))
     scenes.append(gone)
-    wanted = assemble_mosaics([*settled, unopened], scenes, config, TAGS)
+    wanted = assemble_mosaics(
+        [*settled, unopened], scenes, config, TAGS, Workplace.open(config.output)
+    )
     assert [type(each) for each in wanted] == [Mosaic, Mosaic, Rejected]
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         rows = pipeline | beam.Create([*reversed(settled), unopened])
-        mosaics = rows | AssembleMosaics(scenes, config, TAGS)
+        mosaics = rows | AssembleMosaics(scenes, config, TAGS, Workplace.open(config.output))
         assert_that(mosaics | beam.Map(digests), equal_to([digests(each) for each in wanted]))
 
 
@@ -134,26 +136,28 @@ def test_an_assembly_that_is_done_again_gives_the_same(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "a.tif", picture(), photometric="rgb")
     config = configure(path, tmp_path / "run")
     scene, settled = settle(config, {})
-    first = assemble_mosaics(settled, [scene], config, TAGS)
-    assert assemble_mosaics(settled, [scene], config, TAGS) == first
+    first = assemble_mosaics(settled, [scene], config, TAGS, Workplace.open(config.output))
+    assert assemble_mosaics(settled, [scene], config, TAGS, Workplace.open(config.output)) == first
 
 
 def test_a_deblurred_core_without_its_file_ends_the_run(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "a.tif", picture(), photometric="rgb")
     config = configure(path, tmp_path / "run")
     scene, settled = settle(config, {})
-    clean_cores(config.output)
+    clean_cores(Workplace.open(config.output))
     with pytest.raises(FileNotFoundError, match=r"0_0\.tif is gone: run again"):
-        assemble_mosaics(settled, [scene], config, TAGS)
+        assemble_mosaics(settled, [scene], config, TAGS, Workplace.open(config.output))
 
 
 def test_a_scene_that_changed_has_no_mosaic_and_no_old_one(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "a.tif", picture(), photometric="rgb")
     config = configure(path, tmp_path / "run")
     scene, settled = settle(config, {})
-    assert isinstance(assemble_mosaics(settled, [scene], config, TAGS)[0], Mosaic)
+    assert isinstance(
+        assemble_mosaics(settled, [scene], config, TAGS, Workplace.open(config.output))[0], Mosaic
+    )
     write_scene(path, picture(seed=9), photometric="rgb", compress=None)
-    [mosaic] = assemble_mosaics(settled, [scene], config, TAGS)
+    [mosaic] = assemble_mosaics(settled, [scene], config, TAGS, Workplace.open(config.output))
     assert isinstance(mosaic, Rejected)
     assert "changed since it was planned" in mosaic.message
     assert not list((tmp_path / "run" / "mosaics").iterdir())
@@ -165,7 +169,7 @@ def test_a_fault_where_nothing_was_deblurred_is_a_reject_too(tmp_path: Path) -> 
     [scene], _ = plan_scenes(config)
     path.write_bytes(path.read_bytes()[:60_000])
     scene = dataclasses.replace(scene, size=None, version=None)
-    [mosaic] = assemble_mosaics([], [scene], config, TAGS)
+    [mosaic] = assemble_mosaics([], [scene], config, TAGS, Workplace.open(config.output))
     assert isinstance(mosaic, Rejected)
     assert (mosaic.stage, mosaic.exception) == ("mosaic", "RasterioIOError")
     assert "a.tif, band 1" in mosaic.message
@@ -179,14 +183,14 @@ def test_cores_and_mosaics_of_other_scenes_go_and_all_else_stays(tmp_path: Path)
     (tmp_path / "run" / "mosaics" / "mine.tif").touch()
     scenes, _ = plan_scenes(config)
     drop_stale_mosaics(config.output, scenes[:1])
-    clean_cores(config.output)
+    clean_cores(Workplace.open(config.output))
     assert sorted(path.name for path in (tmp_path / "run" / "mosaics").iterdir()) == [
         "a.tif.deblurred.tif",
         "a.tif.status.tif",
         "mine.tif",
     ]
-    assert not (tmp_path / "run" / FOLDER).exists()
-    clean_cores(config.output)
+    assert not list((tmp_path / "run" / FOLDER / "units").glob("*/*"))
+    clean_cores(Workplace.open(config.output))
 
 
 def test_a_scene_of_any_name_stays_inside_the_output(tmp_path: Path) -> None:
@@ -224,8 +228,8 @@ def test_a_mosaic_on_a_store_is_that_of_a_folder(tmp_path: Path, store: Store) -
     there = make_mosaic(config, brighten)
     assert (there.data, there.status) == (here.data, here.status)
     assert store.get(f"out/{there.data.path}") == (tmp_path / "run" / here.data.path).read_bytes()
-    assert len([key for key in store.list_keys() if key.startswith(f"out/{FOLDER}")]) == 12
-    clean_cores(config.output)
+    assert len([key for key in store.list_keys() if key.startswith(f"out/{FOLDER}/units")]) == 12
+    clean_cores(Workplace.open(config.output))
     drop_stale_mosaics(config.output, [there.scene])
     assert [key for key in store.list_keys() if key.startswith("out")] == [
         f"out/{there.data.path}",

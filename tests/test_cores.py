@@ -1,7 +1,6 @@
 """Deblurred cores are written in the pixels of their scene, whole, once, and for nothing else."""
 
 import dataclasses
-import os
 from contextlib import closing
 from pathlib import Path
 
@@ -26,16 +25,13 @@ from scenes import write_scene
 
 from configs.schema import RunConfig
 from transforms.cores import (
-    FOLDER,
-    LONGEST_NAME,
     CoreReader,
     WriteCores,
-    core_path,
     core_pixels,
-    mosaic_name,
 )
 from transforms.records import DeblurredTile, Rejected, Scene, Settled
 from transforms.scenes import plan_scenes
+from transforms.workplace import FOLDER, LONGEST_NAME, Workplace, safe_name
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 LONG = st.text("ab/é", min_size=LONGEST_NAME - 5, max_size=LONGEST_NAME + 60)
@@ -44,12 +40,12 @@ LONG = st.text("ab/é", min_size=LONGEST_NAME - 5, max_size=LONGEST_NAME + 60)
 @given(first=NAMES | LONG, second=NAMES | LONG)
 def test_every_scene_has_a_file_name_of_its_own(first: str, second: str) -> None:
     assume(first != second)
-    assert mosaic_name(first) != mosaic_name(second)
+    assert safe_name(first) != safe_name(second)
 
 
 @given(name=NAMES | LONG)
 def test_a_file_name_lies_in_its_folder_and_in_a_url(name: str) -> None:
-    safe = mosaic_name(name)
+    safe = safe_name(name)
     assert safe.isascii()
     assert set(safe) <= {*"~-_.", *map(chr, range(48, 58)), *map(chr, range(65, 91))} | {
         *map(chr, range(97, 123))
@@ -65,7 +61,7 @@ def plan(config: RunConfig) -> Scene:
 
 
 def written(config: RunConfig) -> list[str]:
-    folder = Path(str(config.output)) / FOLDER
+    folder = Path(str(config.output)) / FOLDER / "units"
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
@@ -80,7 +76,7 @@ def test_a_core_holds_the_rendered_bands_of_its_pixels(tmp_path: Path) -> None:
     for outcome in outcomes:
         assert isinstance(outcome, DeblurredTile)
         core = outcome.tile.window.core
-        with rasterio.open(core_path(config.output, scene, core)) as dataset:
+        with rasterio.open(Workplace.open(config.output).core_path(scene, core)) as dataset:
             got = dataset.read()
         rows = slice(core.row_off, core.row_off + core.height)
         columns = slice(core.col_off, core.col_off + core.width)
@@ -158,7 +154,7 @@ def test_a_core_is_replaced_by_the_same_bytes(tmp_path: Path) -> None:
     config = configure(path, tmp_path / "run", read={"stretch": {"low": -15, "high": 23}})
     scene = plan(config)
     outcomes = deblur_scene(scene, config, brighten)
-    folder = tmp_path / "run" / FOLDER / mosaic_name(scene.name)
+    folder = Workplace.open(config.output).unit_folder(scene)
     write_outcomes(outcomes, config)
     before = {each: each.read_bytes() for each in folder.iterdir()}
     write_outcomes(outcomes, config)
@@ -176,11 +172,11 @@ def test_beam_writes_what_the_loop_writes(tmp_path: Path) -> None:
     write_outcomes(outcomes, loop)
     batches = [outcomes[:5], outcomes[5:]]
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        passed = pipeline | beam.Create(batches) | WriteCores(job)
+        passed = pipeline | beam.Create(batches) | WriteCores(job.input, Workplace.open(job.output))
         assert_that(passed | beam.Map(keys_of), equal_to([keys_of(batch) for batch in batches]))
     assert written(loop) == written(job) != []
     for name in written(loop):
-        one, two = (tmp_path / run / FOLDER / name for run in ("loop", "job"))
+        one, two = (tmp_path / run / FOLDER / "units" / name for run in ("loop", "job"))
         assert one.read_bytes() == two.read_bytes()
     assert all(row_of(outcome) for outcome in outcomes)
-    assert not [name for name in os.listdir(tmp_path / "job" / FOLDER) if name.startswith(".")]
+    assert not list((tmp_path / "job" / FOLDER).rglob(".*"))

@@ -97,7 +97,7 @@ def plan_row(given: dict[str, Any], row: Row, output: Path) -> Plan:
     config = validate(RunConfig, content, source="test")
     scenes, rejected = plan_scenes(config)
     stub = Weights("stub", output, "0", None)
-    return Plan(config, tuple(scenes), tuple(rejected), STUBS.find.names, 0, stub, stub)
+    return Plan(config, tuple(scenes), tuple(rejected), stub, stub, STUBS.find.names, 0)
 
 
 def stitch(plan: Plan) -> tuple[np.ndarray, np.ndarray]:

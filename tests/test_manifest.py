@@ -292,7 +292,14 @@ def test_up_to_three_missing_windows_are_named():
 
 
 def test_exit_codes_are_those_of_the_contract():
-    codes = {"OK": 0, "BAD_CONFIG": 2, "TOO_MANY_REJECTS": 3, "GATE_FAILED": 4, "NOTHING_TO_DO": 99}
+    codes = {
+        "OK": 0,
+        "BROKEN": 1,
+        "BAD_CONFIG": 2,
+        "TOO_MANY_REJECTS": 3,
+        "GATE_FAILED": 4,
+        "NOTHING_TO_DO": 99,
+    }
     assert {code.name: code.value for code in ExitCode} == codes
 
 

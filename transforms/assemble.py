@@ -3,7 +3,6 @@
 TileRow | Rejected -> receipts by scene -> Mosaic
 """
 
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ import apache_beam as beam
 from upath import UPath
 
 from configs.schema import RunConfig
-from transforms.cores import FOLDER, mosaic_name
 from transforms.mosaic_status import CLASSES, Receipt, receipts_of
 from transforms.network import NetworkMeter
 from transforms.records import Rejected, Scene, Settled
 from transforms.scene_mosaic import DATA, MOSAICS, STATUS, Mosaic, assemble_mosaic
 from transforms.stopwatch import Stopwatch
 from transforms.storage import find_files, reaching
+from transforms.workplace import CORE, Workplace, safe_name
 
 FOR_MOSAICS = "mosaic_"
 """What stands before the names of the counters of what assembling reads over the network."""
@@ -31,6 +30,7 @@ def assemble_mosaics(
     scenes: Sequence[Scene],
     config: RunConfig,
     tags: Mapping[str, str],
+    place: Workplace,
 ) -> list[Mosaic | Rejected]:
     """Return the mosaic of every scene, from how its windows ended and the cores on storage.
 
@@ -40,7 +40,7 @@ def assemble_mosaics(
     for each in settled:
         for receipt in receipts_of(each):
             receipts[receipt.scene].append(receipt)
-    return [assemble_mosaic(scene, receipts[scene.name], config, tags) for scene in scenes]
+    return [assemble_mosaic(scene, receipts[scene.name], config, tags, place) for scene in scenes]
 
 
 def mosaic_tags(config: RunConfig, *, version: str, run_id: str, sha256: str) -> dict[str, str]:
@@ -61,19 +61,16 @@ def mosaic_tags(config: RunConfig, *, version: str, run_id: str, sha256: str) ->
     }
 
 
-def clean_cores(output: UPath) -> None:
+def clean_cores(place: Workplace) -> None:
     """Remove what a run needed for its mosaics. Until then any of them can be made again."""
-    folder = output / FOLDER
-    if isinstance(folder, Path):
-        shutil.rmtree(folder, ignore_errors=True)
-    elif find_files(folder, "**/*"):
-        with reaching(folder):
-            folder.fs.rm(folder.path, recursive=True)
+    for path in find_files(place.units, f"*/*{CORE}"):
+        with reaching(path):
+            path.unlink(missing_ok=True)
 
 
 def drop_stale_mosaics(output: UPath, scenes: Sequence[Scene]) -> None:
     """Remove the mosaics, of an earlier run, of scenes that this run does not have."""
-    names = [mosaic_name(scene.name) for scene in scenes]
+    names = [safe_name(scene.name) for scene in scenes]
     ours = {f"{name}{ending}" for name in names for ending in (DATA, STATUS)}
     for path in find_files(output / MOSAICS, "*.tif"):
         if path.name.endswith((DATA, STATUS)) and path.name not in ours:
@@ -83,9 +80,10 @@ def drop_stale_mosaics(output: UPath, scenes: Sequence[Scene]) -> None:
 class _AssembleMosaic(beam.DoFn):
     """Counts the time; the work is in `assemble_mosaic`."""
 
-    def __init__(self, config: RunConfig, tags: Mapping[str, str]) -> None:
+    def __init__(self, config: RunConfig, tags: Mapping[str, str], place: Workplace) -> None:
         self._config = config
         self._tags = tags
+        self._place = place
         self._stopwatch = Stopwatch("mosaic")
         self._network = NetworkMeter(FOR_MOSAICS)
 
@@ -95,7 +93,9 @@ class _AssembleMosaic(beam.DoFn):
         _, joined = scene
         for each in joined["scenes"]:
             with self._stopwatch.running():
-                mosaic = assemble_mosaic(each, joined["receipts"], self._config, self._tags)
+                mosaic = assemble_mosaic(
+                    each, joined["receipts"], self._config, self._tags, self._place
+                )
             self._network.count()
             yield mosaic
 
@@ -107,6 +107,7 @@ class AssembleMosaics(beam.PTransform):
     scenes: Sequence[Scene]
     config: RunConfig
     tags: Mapping[str, str]
+    place: Workplace
 
     def expand(self, settled: beam.PCollection) -> beam.PCollection:
         """Turn TileRow or Rejected into one `Mosaic`, or `Rejected`, per scene."""
@@ -117,7 +118,7 @@ class AssembleMosaics(beam.PTransform):
         return (
             {"scenes": scenes, "receipts": receipts}
             | "ByScene" >> beam.CoGroupByKey()
-            | "Assemble" >> beam.ParDo(_AssembleMosaic(self.config, self.tags))
+            | "Assemble" >> beam.ParDo(_AssembleMosaic(self.config, self.tags, self.place))
         )
 
 

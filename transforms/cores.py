@@ -1,10 +1,8 @@
 """WriteCores: deblurred cores on storage, in the pixels of their scene, until a mosaic is made.
 
-DeblurredTile -> native pixels of its core + what the network changed -> OUT/_cores/SCENE/C_R.tif
+DeblurredTile -> native pixels of its core + what the network changed -> a file for each core
 """
 
-import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,48 +13,18 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
-from upath import UPath
 
-from configs.schema import InputConfig, RunConfig
+from configs.schema import InputConfig
 from transforms.functional.residual import add_residual, per_band
-from transforms.functional.windows import Rectangle
 from transforms.gdal import gdal_settings
 from transforms.opening import open_source
 from transforms.records import DeblurredTile, Rejected, Scene, Settled, Tile
 from transforms.scene_reader import SceneReader
 from transforms.stopwatch import Stopwatch
 from transforms.storage import write_bytes_whole
+from transforms.workplace import Workplace
 
-FOLDER = "_cores"
-"""Where cores lie below a run's output; nothing there outlives the run."""
 BLOCK = 256
-LONGEST_NAME = 200
-"""Bytes of a name; file systems allow 255 with what is put behind it."""
-_UNSAFE = re.compile(rb"[^A-Za-z0-9._-]")
-
-
-def mosaic_name(scene: str) -> str:
-    """Return a scene's name as a file name and part of a URL: another for every other scene.
-
-    Bytes other than ASCII letters, digits, `.`, `-` and `_` are written as `~` and two digits; the
-    end of a long name as `~~` and its SHA-256.
-
-    >>> mosaic_name("day 1/a.tif"), mosaic_name("..")
-    ('day~201~2Fa.tif', '~2E.')
-    """
-    name = _UNSAFE.sub(lambda found: b"~%02X" % found[0][0], scene.encode()).decode()
-    if name.startswith("."):
-        name = f"~2E{name[1:]}"
-    if len(name) <= LONGEST_NAME:
-        return name
-    digest = hashlib.sha256(scene.encode()).hexdigest()
-    return f"{name[: LONGEST_NAME - len(digest) - 2]}~~{digest}"
-
-
-def core_path(output: UPath, scene: Scene, core: Rectangle) -> UPath:
-    """Return where the pixels of a core are written."""
-    name = f"{core.col_off}_{core.row_off}.tif"
-    return output / FOLDER / mosaic_name(scene.name) / name
 
 
 class CoreReader:
@@ -129,7 +97,7 @@ def core_pixels(tile: DeblurredTile, reader: CoreReader) -> NDArray[Any]:
 
 
 def write_cores(
-    outcomes: Sequence[DeblurredTile | Settled], reader: CoreReader, config: RunConfig
+    outcomes: Sequence[DeblurredTile | Settled], reader: CoreReader, place: Workplace
 ) -> list[DeblurredTile | Settled]:
     """Write the cores of the deblurred tiles of a batch, and return the batch.
 
@@ -137,7 +105,7 @@ def write_cores(
     `Rejected`; one of the storage concerns the run, and raises.
     """
     return [
-        _write_core(outcome, reader, config)
+        _write_core(outcome, reader, place)
         if isinstance(outcome, DeblurredTile) and not (outcome.skipped or outcome.fallback)
         else outcome
         for outcome in outcomes
@@ -145,7 +113,7 @@ def write_cores(
 
 
 def _write_core(
-    tile: DeblurredTile, reader: CoreReader, config: RunConfig
+    tile: DeblurredTile, reader: CoreReader, place: Workplace
 ) -> DeblurredTile | Rejected:
     window = tile.tile.window
     try:
@@ -154,7 +122,7 @@ def _write_core(
         cause = f" ({error.__cause__})" if error.__cause__ else ""
         message = f"{error}{cause}"
         return Rejected(window.key, window.scene.name, "mosaic", type(error).__name__, message)
-    write_bytes_whole(core_path(config.output, window.scene, window.core), encode_core(pixels))
+    write_bytes_whole(place.core_path(window.scene, window.core), encode_core(pixels))
     return tile
 
 
@@ -189,16 +157,17 @@ def encode_core(pixels: NDArray[Any]) -> bytes:
 class _WriteCores(beam.DoFn):
     """Holds the open scenes of a worker; the work is in `write_cores`."""
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: InputConfig, place: Workplace) -> None:
         self._config = config
+        self._place = place
         self._stopwatch = Stopwatch("cores")
 
     def setup(self) -> None:
-        self._reader = CoreReader(self._config.input)
+        self._reader = CoreReader(self._config)
 
     def process(self, batch: list[DeblurredTile | Settled]) -> list[list[DeblurredTile | Settled]]:
         with self._stopwatch.running():
-            return [write_cores(batch, self._reader, self._config)]
+            return [write_cores(batch, self._reader, self._place)]
 
     def teardown(self) -> None:
         self._reader.close()
@@ -208,8 +177,9 @@ class _WriteCores(beam.DoFn):
 class WriteCores(beam.PTransform):
     """Write the deblurred core of every tile of every micro-batch; the batches pass through."""
 
-    config: RunConfig
+    config: InputConfig
+    place: Workplace
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
         """Map batches to the same; a tile whose core cannot be made becomes `Rejected`."""
-        return batches | "Write cores" >> beam.ParDo(_WriteCores(self.config))
+        return batches | "Write cores" >> beam.ParDo(_WriteCores(self.config, self.place))

@@ -1,4 +1,4 @@
-"""ReadTiles: scenes are cut into windows, and each window is read into a tile."""
+"""PlanWindows and ReadTiles: scenes are cut into windows, and each is read into a tile."""
 
 import zlib
 from collections.abc import Iterator
@@ -124,22 +124,31 @@ def windows_of(group: tuple[Window, ...]) -> tuple[Window, ...]:
 
 
 @dataclass
-class ReadTiles(beam.PTransform):
-    """Cut scenes into windows, spread them over the workers, and read each into a tile.
-
-    Windows that are read best together stay together. Windows that end here come out beside the
-    tiles, as `TileRow` (empty) or `Rejected`. `names` are the detector's classes.
-    """
+class PlanWindows(beam.PTransform):
+    """Cut scenes into windows and spread them; those that are read best together stay together."""
 
     config: RunConfig
-    names: tuple[str, ...]
 
     def expand(self, scenes: beam.PCollection) -> beam.PCollection:
-        """Turn Scene into Tile, TileRow or Rejected."""
+        """Turn Scene into Window."""
         return (
             scenes
             | "PlanGroups" >> beam.ParDo(_PlanGroups(self.config))
             | "Spread" >> beam.Reshuffle()
             | "Windows" >> beam.FlatMap(windows_of)
-            | "ReadTile" >> beam.ParDo(_ReadTile(self.config, self.names))
         )
+
+
+@dataclass
+class ReadTiles(beam.PTransform):
+    """Read each window into a tile; `names` are the detector's classes.
+
+    Windows that end here come out beside the tiles, as `TileRow` (empty) or `Rejected`.
+    """
+
+    config: RunConfig
+    names: tuple[str, ...]
+
+    def expand(self, windows: beam.PCollection) -> beam.PCollection:
+        """Turn Window into Tile, TileRow or Rejected."""
+        return windows | "ReadTile" >> beam.ParDo(_ReadTile(self.config, self.names))

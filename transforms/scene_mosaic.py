@@ -21,7 +21,7 @@ from upath import UPath
 
 from configs.schema import RunConfig
 from transforms.band_statistics import BandStatistics, measure_bands, plan_reading
-from transforms.cores import FOLDER, core_path, distinct_bands, mosaic_name
+from transforms.cores import distinct_bands
 from transforms.functional.windows import Rectangle, plan_cores
 from transforms.gdal import gdal_settings, open_dataset
 from transforms.mosaic import copy_to_cog, describe_bands, lost_in_copy
@@ -42,9 +42,12 @@ from transforms.overlay import (
 from transforms.records import Rejected, Scene
 from transforms.scene_reader import check_unchanged
 from transforms.storage import is_local, reaching, written_whole
+from transforms.workplace import FOLDER, Workplace, safe_name
 
 MOSAICS = "mosaics"
 DATA, STATUS = ".deblurred.tif", ".status.tif"
+TEMPORARY = "_tmp"
+"""Where a mosaic is written in a file system before it gets its name."""
 SETTINGS: dict[str, Any] = {
     # Files of cores that are open at once: each holds buffers of a megabyte or so.
     "GDAL_MAX_DATASET_POOL_SIZE": "16",
@@ -57,7 +60,7 @@ class Mosaic:
     """A deblurred scene: its file, that of its status, and how many cores have each status.
 
     `name` is the part of the file names that stands for the scene. Paths are relative to the
-    output.
+    folder that the run publishes.
     """
 
     name: str
@@ -72,7 +75,11 @@ class MosaicError(ValueError):
 
 
 def assemble_mosaic(
-    scene: Scene, receipts: Iterable[Receipt], config: RunConfig, tags: Mapping[str, str]
+    scene: Scene,
+    receipts: Iterable[Receipt],
+    config: RunConfig,
+    tags: Mapping[str, str],
+    place: Workplace,
 ) -> Mosaic | Rejected:
     """Write the mosaic of one scene, and its status, and return what they are.
 
@@ -93,10 +100,10 @@ def assemble_mosaic(
     settings = gdal_settings() | SETTINGS
     with tempfile.TemporaryDirectory(prefix="aerial-deblur-") as folder, rasterio.Env(**settings):
         try:
-            return _Assembly(scene, statuses, config, Path(folder)).run(tags)
+            return _Assembly(scene, statuses, config, place, Path(folder)).run(tags)
         except MosaicError as error:
             for ending in (DATA, STATUS):
-                _mosaic_path(config.output, scene, ending).unlink(missing_ok=True)
+                _mosaic_path(place, scene, ending).unlink(missing_ok=True)
             kind = type(error.__cause__ or error).__name__
             return Rejected(scene.name, scene.name, "mosaic", kind, str(error))
 
@@ -108,6 +115,7 @@ class _Assembly:
     scene: Scene
     statuses: Sequence[tuple[Rectangle, Status]]
     config: RunConfig
+    place: Workplace
     folder: Path
 
     def run(self, tags: Mapping[str, str]) -> Mosaic:
@@ -120,7 +128,7 @@ class _Assembly:
             status = self._virtual_status(dataset)
             data = self._virtual_data(dataset, pieces, tags)
         return Mosaic(
-            mosaic_name(self.scene.name),
+            safe_name(self.scene.name),
             self.scene,
             self._publish(data, DATA, "average"),
             self._publish(status, STATUS, "nearest"),
@@ -129,7 +137,7 @@ class _Assembly:
 
     def _fetch(self, core: Rectangle) -> Path:
         """Return a local file of a deblurred core."""
-        path = core_path(self.config.output, self.scene, core)
+        path = self.place.core_path(self.scene, core)
         if isinstance(path, Path):
             if not path.is_file():
                 raise FileNotFoundError(f"{path} is gone: run again, and leave {FOLDER} alone")
@@ -188,9 +196,9 @@ class _Assembly:
     def _publish(
         self, virtual: "_Virtual", ending: str, overviews: Literal["average", "nearest"]
     ) -> Asset:
-        target = _mosaic_path(self.config.output, self.scene, ending)
+        target = _mosaic_path(self.place, self.scene, ending)
         compress = self.config.mosaic.compress
-        with written_whole(target, self.config.output / FOLDER) as local:
+        with written_whole(target, self.place.attempts / TEMPORARY) as local:
             copy_to_cog(virtual.path, local, compress=compress, overviews=overviews)
             bands = virtual.check_copy(local, self.scene)
             with local.open("rb") as file:
@@ -245,8 +253,8 @@ def _check_kept(wanted: rasterio.DatasetReader, got: rasterio.DatasetReader, sce
         )
 
 
-def _mosaic_path(output: UPath, scene: Scene, ending: str) -> UPath:
-    folder = output / MOSAICS
+def _mosaic_path(place: Workplace, scene: Scene, ending: str) -> UPath:
+    folder = place.staged / MOSAICS
     if is_local(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{mosaic_name(scene.name)}{ending}"
+    return folder / f"{safe_name(scene.name)}{ending}"

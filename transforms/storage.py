@@ -77,6 +77,34 @@ def put_file(local: Path, target: Path | UPath) -> None:
         local.unlink()
 
 
+def move(source: UPath, target: UPath) -> None:
+    """Give a file another name: at once in a file system, by a copy on a store.
+
+    The target is replaced; it is whole at any time.
+    """
+    if isinstance(target, Path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source, target)
+        return
+    with reaching(target):
+        target.fs.copy(source.path, target.path)
+        target.fs.rm_file(source.path)
+
+
+def remove_tree(folder: Path | UPath) -> None:
+    """Remove a folder and all below it, if there is one; what others remove meanwhile is no error.
+
+    In a file system what cannot be removed stays.
+    """
+    if isinstance(folder, Path):
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    with reaching(folder):
+        forget_listings(folder)
+        with suppress(FileNotFoundError):
+            folder.fs.rm(folder.path, recursive=True)
+
+
 def find_files(folder: Path | UPath, pattern: str) -> list[UPath]:
     """Return the files below a folder that fit a glob, in order, as they are now.
 
@@ -92,6 +120,13 @@ def is_file(path: Path | UPath) -> bool:
     with reaching(path):
         forget_listings(path)
         return path.is_file()
+
+
+def size_of(path: Path | UPath) -> int | None:
+    """Return the size of a file in bytes; None if there is none."""
+    with reaching(path):
+        forget_listings(path)
+        return path.stat().st_size if path.is_file() else None
 
 
 def is_empty(folder: Path | UPath) -> bool:

@@ -313,3 +313,6 @@ HISTOGRAMS = Table(
     ),
     order=("scene", "truth", "blur_length", "blur_angle", "band", "arm"),
 )
+
+TABLES = (TILES, DETECTIONS, LEDGER, HISTOGRAMS, SUMMARY, REJECTED)
+"""What a run writes, in the order in which it is published."""

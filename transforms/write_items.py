@@ -10,7 +10,6 @@ import pystac
 import stac_geoparquet.arrow
 from upath import UPath
 
-from transforms.cores import mosaic_name
 from transforms.mosaic_items import (
     COLLECTION,
     ITEM,
@@ -22,6 +21,7 @@ from transforms.mosaic_items import (
 from transforms.records import Rejected
 from transforms.scene_mosaic import MOSAICS, Mosaic
 from transforms.storage import find_files, write_bytes_whole, written_whole
+from transforms.workplace import safe_name
 
 TABLE = "items.parquet"
 
@@ -46,7 +46,7 @@ def write_item(
     A scene without a mosaic has no item: that of an earlier run goes.
     """
     if isinstance(mosaic, Rejected):
-        _item_path(output, mosaic_name(mosaic.scene)).unlink(missing_ok=True)
+        _item_path(output, safe_name(mosaic.scene)).unlink(missing_ok=True)
     else:
         item = mosaic_item(
             mosaic.name,

@@ -1,0 +1,5 @@
+"""Errors that the command line turns into exit codes; cheap to import."""
+
+
+class BrokenRunError(RuntimeError):
+    """A run that began and did not come to its end; nothing of it was published."""

@@ -1,0 +1,52 @@
+"""Publishing: what an attempt has staged becomes the output, when all of it is known to be good.
+
+In a file system every file is renamed; on an object store, which cannot rename, it is copied. So
+there are moments when some files are of this run and some of an earlier one: run.json says
+`running` then, and is written last.
+"""
+
+from collections.abc import Sequence
+
+from upath import UPath
+
+from transforms.assemble import clean_cores
+from transforms.records import Scene
+from transforms.scene_mosaic import MOSAICS
+from transforms.storage import find_files, move, remove_tree
+from transforms.tables import TABLES
+from transforms.workplace import Workplace
+
+
+def publish_tables(place: Workplace) -> None:
+    """Put the staged parts of every table in place, and drop those that are of an earlier run."""
+    for table in TABLES:
+        staged = find_files(place.staged / table.name, "part-*.parquet")
+        names = {path.name for path in staged}
+        for path in staged:
+            move(path, place.output / table.name / path.name)
+        for path in find_files(place.output / table.name, "part-*.parquet"):
+            if path.name not in names:
+                path.unlink()
+
+
+def publish_rasters(place: Workplace) -> None:
+    """Put the staged mosaics and their items in place."""
+    for path in find_files(place.staged / MOSAICS, "*"):
+        move(path, place.output / MOSAICS / path.name)
+
+
+def tidy(place: Workplace, scenes: Sequence[Scene]) -> None:
+    """Remove what a published run needs no more: attempts, cores, and what is kept of other scenes.
+
+    What is kept of its own scenes stays: a later run into the folder takes it from there.
+    """
+    remove_tree(place.attempts)
+    clean_cores(place)
+    ours = {place.scene_id(scene) for scene in scenes}
+    for folder in _folders(place.units):
+        if folder.name not in ours:
+            remove_tree(folder)
+
+
+def _folders(folder: UPath) -> list[UPath]:
+    return sorted({path.parent for path in find_files(folder, "*/*")})
