@@ -1,20 +1,18 @@
-"""run.json: the identity of a run, what became of it, and what an output folder already holds."""
+"""run.json: what a run is, what became of it, and what an output folder already holds."""
 
 import hashlib
 import json
 import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, Literal
 
 from upath import UPath
 
-from configs.schema import InputConfig, RunConfig
+from configs.schema import RunConfig
+from pipeline import identity
 from transforms.arms import planned_arms
 from transforms.parquet import Part
 from transforms.stamps import Stamp, stamp
@@ -29,15 +27,7 @@ from transforms.tables import SCHEMA_VERSION
 from transforms.workplace import FOLDER as WORK
 
 NAME = "run.json"
-DISTRIBUTION = "aerial-deblur"
 LIBRARIES = ("apache-beam", "numpy", "pyarrow", "rasterio", "torch", "ultralytics")
-NOT_IDENTITY = {"output", "engine", "observe", "gate", "max_rejected"}
-"""Settings that change no row: where to, how fast, and when to complain."""
-INPUTS = {"scenes", "stac", "labels", "area", "ignore", "aoi", "roots"}
-"""Settings of `input` that name what is read: another name of the same content is the same."""
-DECIDES_ROWS = {"iou", "oriented", "distances", "border", "stability"}
-"""Settings of `measure` that a window's result depends on; the others only sum results up."""
-
 Manifest = dict[str, Any]
 
 
@@ -70,60 +60,6 @@ class Counts:
     unmade_mosaics: int = 0
 
 
-def run_identity(
-    config: RunConfig,
-    scenes: Sequence[Stamp],
-    weights: Mapping[str, str],
-    *,
-    described: Sequence[Manifest] = (),
-) -> str:
-    """Return 12 hex digits: the same settings, inputs, labels, weights and code give the same rows.
-
-    `weights` maps the name of each weight file to its SHA-256. `described` is what is known of each
-    scene: a sidecar or an index can change that while the scene's own file stays the same.
-    """
-    known = {
-        "schema_version": SCHEMA_VERSION,
-        "config": config.model_dump(mode="json", exclude=NOT_IDENTITY),
-        "inputs": sorted(scenes, key=_canonical),
-        "scenes": sorted(described, key=_canonical),
-        "labels": [stamp(path) for path in truth_files(config.input)],
-        "weights": dict(weights),
-        "code": code_version(),
-    }
-    return _digest(known)
-
-
-def settings_identity(config: RunConfig) -> str:
-    """Return 12 hex digits: runs that share them can be compared over time.
-
-    Inputs, weights and code are left out: what they change is what one wants to see.
-    """
-    settings = config.model_dump(mode="json", exclude=NOT_IDENTITY)
-    return _digest({**settings, "input": _without_names(settings["input"])})
-
-
-def work_identity(config: RunConfig, weights: Mapping[str, str]) -> str:
-    """Return 12 hex digits: all that decides what becomes of a window of a given scene."""
-    settings = config.model_dump(mode="json")
-    measure = {name: settings["measure"][name] for name in sorted(DECIDES_ROWS)}
-    return _digest(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "input": _without_names(settings["input"]),
-            **{section: settings[section] for section in ("read", "deblur", "arms", "detect")},
-            "measure": measure,
-            "labels": [stamp(path) for path in truth_files(config.input)],
-            "weights": dict(weights),
-            "code": code_version(),
-        }
-    )
-
-
-def _without_names(settings: Manifest) -> Manifest:
-    return {name: value for name, value in settings.items() if name not in INPUTS}
-
-
 def describe_run(
     config: RunConfig,
     scenes: Sequence[Stamp],
@@ -135,16 +71,21 @@ def describe_run(
     settings = config.model_dump(mode="json")
     return {
         "schema_version": SCHEMA_VERSION,
-        "run_id": run_identity(config, scenes, weights, described=described),
-        "settings_id": settings_identity(config),
-        "work_id": work_identity(config, weights),
-        "code_version": code_version(),
-        "versions": {"python": platform.python_version(), **{n: _version(n) for n in LIBRARIES}},
+        "run_id": identity.run_identity(config, scenes, weights, described=described),
+        "settings_id": identity.settings_identity(config),
+        "work_id": identity.work_identity(config, weights),
+        "code_version": identity.code_version(),
+        "versions": {
+            "python": platform.python_version(),
+            **{n: identity.version_of(n) for n in LIBRARIES},
+        },
         "config": settings,
-        "config_sha256": hashlib.sha256(_canonical(settings).encode()).hexdigest(),
+        "config_sha256": hashlib.sha256(identity.canonical(settings).encode()).hexdigest(),
         "inputs": [_describe_file(scene) for scene in scenes],
         "scenes": list(described),
-        "labels": [_describe_file(labels) for labels in map(stamp, truth_files(config.input))],
+        "labels": [
+            _describe_file(labels) for labels in map(stamp, identity.truth_files(config.input))
+        ],
         "weights": dict(weights),
         "arms": list(planned_arms(config)),
     }
@@ -280,17 +221,6 @@ def conservation(
     )
 
 
-def code_version() -> str:
-    """Return the version of the package, with commit and changes in a checkout; or `unknown`."""
-    root = Path(__file__).resolve().parents[1]
-    commit = _git(root, "rev-parse", "--short=12", "HEAD") if (root / ".git").exists() else ""
-    if not commit:
-        return _version(DISTRIBUTION)
-    changes = _git(root, "diff", "HEAD", "--", "*.py")
-    dirty = f".dirty{hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else ""
-    return f"{_version(DISTRIBUTION)}+g{commit}{dirty}"
-
-
 def _holds_only_work(output: UPath) -> bool:
     """Say whether a run was ended there before it could write its manifest."""
     with reaching(output):
@@ -302,19 +232,8 @@ def _is_complete(output: UPath, manifest: Manifest) -> bool:
     return manifest["state"] == "done" and all(is_file(output / file["path"]) for file in outputs)
 
 
-def truth_files(config: InputConfig) -> list[Path]:
-    """Return the files of labels and areas, with those that belong to a shapefile."""
-    found = (config.labels, config.area, config.ignore, config.aoi)
-    named = [path for path in found if path is not None]
-    return [path for each in named for path in _files_of(each)]
-
-
-def _files_of(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(path.rglob("*.txt"))
-    if path.suffix.lower() != ".shp":
-        return [path]
-    return sorted(beside for beside in path.parent.glob(f"{path.stem}.*") if beside.is_file())
+def _library_versions() -> dict[str, str]:
+    return {name: identity.version_of(name) for name in LIBRARIES}
 
 
 def _describe_file(known: Stamp) -> Manifest:
@@ -323,35 +242,10 @@ def _describe_file(known: Stamp) -> Manifest:
     return {"path": path, "size": size, name: version}
 
 
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def _git(root: Path, *arguments: str) -> str:
-    """Return what git says, or nothing where it is missing or refuses."""
-    command = ["git", "-C", str(root), *arguments]
-    try:
-        said = subprocess.run(command, capture_output=True, text=True, errors="replace", check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return said.stdout.strip()
-
-
 def _write(output: UPath, manifest: Manifest) -> None:
     """Replace the manifest in one step, so that no reader ever sees half of one."""
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
     write_bytes_whole(output / NAME, f"{text}\n".encode())
-
-
-def _digest(known: object) -> str:
-    return hashlib.sha256(_canonical(known).encode()).hexdigest()[:12]
-
-
-def _canonical(content: object) -> str:
-    return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
 
 def _now() -> datetime:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 from upath import UPath
 
-from pipeline import manifest
+from pipeline import identity
 from pipeline.manifest import Manifest
 from pipeline.planning import Plan
 from transforms.assemble import AssembleMosaics, assemble_mosaics, drop_stale_mosaics, mosaic_tags
@@ -109,7 +109,7 @@ def provenance_of(plan: Plan) -> Provenance:
     locked = ", low frequencies of the input" if deblur.lock else ""
     return Provenance(
         run_id=plan.run_id,
-        version=manifest.code_version(),
+        version=identity.code_version(),
         lineage=(
             f"Deblurred with {plan.deblurrer.name} (SHA-256 {plan.deblurrer.sha256}), norms "
             f"{deblur.normalisation}{locked}."
@@ -121,7 +121,7 @@ def tags_of(plan: Plan) -> dict[str, str]:
     """Return what every mosaic of a run says of itself."""
     return mosaic_tags(
         plan.config,
-        version=manifest.code_version(),
+        version=identity.code_version(),
         run_id=plan.run_id,
         sha256=plan.deblurrer.sha256,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from configs.schema import BlurConfig, InputConfig, RunConfig
 from models.checkpoints import sha256
-from pipeline.manifest import truth_files
+from pipeline.identity import truth_files
 from pipeline.planning import Weights, find_weights
 from transforms.aoi import open_aoi
 from transforms.clusters import Clusters

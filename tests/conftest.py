@@ -50,10 +50,10 @@ def store(store_server: str, request: pytest.FixtureRequest) -> Iterator["Store"
 @pytest.fixture(scope="session")
 def one_code_version() -> Iterator[None]:
     """Let a run stay the same run, though other people commit while tests run."""
-    from pipeline import manifest
+    from pipeline import identity
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(manifest, "code_version", lambda: "0.1.0")
+        patch.setattr(identity, "code_version", lambda: "0.1.0")
         yield
 
 
