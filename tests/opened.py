@@ -8,10 +8,11 @@ import numpy as np
 
 from configs.schema import InputConfig, ReadConfig, RunConfig
 from transforms.functional.windows import Rectangle
+from transforms.headers import open_scene
 from transforms.read import read_tile
 from transforms.records import Rejected, Scene, Source, Tile, TileRow
 from transforms.scene_reader import SceneReader
-from transforms.scenes import open_scene, plan_windows
+from transforms.scenes import plan_windows
 
 
 def open_it(path: Path, read: ReadConfig | None = None, **given: Any) -> Scene:

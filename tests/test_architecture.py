@@ -20,7 +20,7 @@ ALLOWED = {
 DOORS = {
     "rasterio": {
         "transforms/gdal.py",
-        "transforms/network.py",
+        "transforms/network_use.py",
         "transforms/opening.py",
         "transforms/native_pixels.py",
         "transforms/resampling.py",
@@ -29,7 +29,7 @@ DOORS = {
         "transforms/scene_checks.py",
         "transforms/scene_places.py",
         "transforms/scene_reader.py",
-        "transforms/scenes.py",
+        "transforms/headers.py",
         "transforms/stretches.py",
         "transforms/read.py",
         "transforms/mosaic.py",

@@ -21,10 +21,11 @@ from transforms.functional.polygons import covered_pixels
 from transforms.functional.windows import Rectangle, plan_cores
 from transforms.georeference import pixels_to_map
 from transforms.ground import Ground, open_ground
+from transforms.headers import open_scene
 from transforms.read import read_tile
 from transforms.records import Scene, Source, Tile, Window
 from transforms.scene_reader import SceneReader
-from transforms.scenes import open_scene, plan_windows
+from transforms.scenes import plan_windows
 
 HEIGHT, WIDTH = 300, 400
 ROTATED = Affine(0.12, -0.16, 6e5, -0.16, -0.12, 5.8e6)

@@ -14,9 +14,9 @@ from scenes import DATA
 from configs.schema import InputConfig, RunConfig
 from transforms.functional.boxes import ANY_CLASS, Labels
 from transforms.functional.windows import Rectangle
+from transforms.headers import open_scene
 from transforms.labels import LabelSource, open_labels
 from transforms.records import Grid, Scene, Source, Window
-from transforms.scenes import open_scene
 
 NAMES = ("car", "truck", "bus")
 

@@ -19,9 +19,9 @@ from scenes import CRS, DATA, transform_of, write_labels
 from configs.schema import InputConfig, RunConfig
 from transforms.functional.boxes import Labels
 from transforms.functional.windows import Rectangle, plan_cores
+from transforms.headers import open_scene
 from transforms.labels import LabelSource, open_labels
 from transforms.records import Scene, Source, Window
-from transforms.scenes import open_scene
 
 NAMES = ("car", "truck", "bus")
 

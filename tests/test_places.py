@@ -13,9 +13,9 @@ from scenes import DATA
 
 from configs.schema import RunConfig
 from transforms.clusters import Clusters
+from transforms.headers import open_scene
 from transforms.records import Source, TileRow
 from transforms.rows import detection_rows, tile_rows
-from transforms.scenes import open_scene
 from transforms.tables import DETECTIONS, TILES
 from transforms.write import Destination, write_table
 

@@ -11,10 +11,11 @@ from rasterio.transform import Affine
 from scenes import CRS, DATA, textured, write_picture, write_scene
 
 from configs.schema import InputConfig, RunConfig
+from transforms.headers import open_scene
 from transforms.records import Source
 from transforms.scene_checks import SceneError
 from transforms.scene_places import read_crs
-from transforms.scenes import open_scene, plan_scenes
+from transforms.scenes import plan_scenes
 
 GREY = np.full((1, 40, 50), 7, np.uint8)
 UTM = (0.5, 0.0, 500_000.0, 0.0, -0.5, 5_800_000.0)

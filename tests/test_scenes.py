@@ -14,9 +14,10 @@ from scenes import CRS, DATA, ORIGIN, textured, transform_of, write_labels, writ
 from configs.schema import BlurConfig, InputConfig, ReadConfig, RunConfig
 from transforms.aoi import open_aoi
 from transforms.functional.windows import Rectangle
+from transforms.headers import open_scene
 from transforms.records import Blur, Source, Window
 from transforms.scene_checks import SceneError
-from transforms.scenes import open_scene, plan_groups, plan_scenes, plan_windows
+from transforms.scenes import plan_groups, plan_scenes, plan_windows
 
 READ = ReadConfig(core=64, halo=32)
 PICTURE = textured(200, 300, seed=4)

@@ -1,7 +1,10 @@
 """SceneReader: rectangles of scenes, as 8-bit RGB or as they are stored."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import rasterio
@@ -31,6 +34,25 @@ class _OpenScene:
     def close(self) -> None:
         self.view.close()
         self.file.close()
+
+
+class Reader(Protocol):
+    """Reads rectangles of scenes: a SceneReader, here or in a process of its own."""
+
+    def read_window(self, window: Window) -> tuple[Image, Mask]:
+        """See SceneReader."""
+
+    def read(self, scene: Scene, rectangle: Rectangle) -> tuple[Image, Mask]:
+        """See SceneReader."""
+
+    def read_native(self, scene: Scene, rectangle: Rectangle) -> tuple[Native, Mask]:
+        """See SceneReader."""
+
+    def nodata(self, scene: Scene) -> float | None:
+        """See SceneReader."""
+
+    def close(self) -> None:
+        """See SceneReader."""
 
 
 class SceneReader:
@@ -69,13 +91,17 @@ class SceneReader:
         Raises RasterioError or OSError if the file cannot be read there, ValueError if it is not
         the file that was planned. Either way it is closed, so that the next read opens it anew.
         """
-        with rasterio.Env(**gdal_settings()):
-            try:
-                return self._read(scene, rectangle)
-            except Exception:
-                self._drop(scene.path)
-                self._rows.forget()
-                raise
+        with self._faults_close(scene):
+            return self._read(scene, rectangle)
+
+    def nodata(self, scene: Scene) -> float | None:
+        """Return the value that stands for no data in the first rendered band.
+
+        Raises what `read_native` does.
+        """
+        with self._faults_close(scene):
+            value: float | None = self._dataset(scene).file.nodatavals[scene.bands[0] - 1]
+        return value
 
     def close(self) -> None:
         """Close every file."""
@@ -83,6 +109,17 @@ class SceneReader:
             for path in list(self._open):
                 self._drop(path)
         self._rows.forget()
+
+    @contextmanager
+    def _faults_close(self, scene: Scene) -> Iterator[None]:
+        """Apply GDAL's settings; a file with a fault is closed."""
+        with rasterio.Env(**gdal_settings()):
+            try:
+                yield
+            except Exception:
+                self._drop(scene.path)
+                self._rows.forget()
+                raise
 
     def _read(self, scene: Scene, rectangle: Rectangle) -> tuple[Native, Mask]:
         opened = self._dataset(scene)

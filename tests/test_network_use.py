@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import textured, write_picture
 
-from transforms import network
+from transforms import network_use
 from transforms.gdal import gdal_settings, open_dataset
-from transforms.network import NetworkUse, take_network_use
+from transforms.network_use import NetworkUse, take_network_use
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -68,14 +68,14 @@ def test_what_was_taken_is_not_counted_again(store, tmp_path):
 
 
 def test_without_the_function_nothing_is_known_and_nothing_fails(monkeypatch):
-    network._gdal.cache_clear()
-    monkeypatch.setattr(network.rasterio._env, "__file__", "/no/such/library.so")
+    network_use._gdal.cache_clear()
+    monkeypatch.setattr(network_use.rasterio._env, "__file__", "/no/such/library.so")
     assert take_network_use() == NetworkUse(0, 0, known=False)
-    network._gdal.cache_clear()
+    network_use._gdal.cache_clear()
 
 
 def test_a_process_that_read_nothing_has_read_nothing():
-    code = "from transforms.network import take_network_use; print(take_network_use())"
+    code = "from transforms.network_use import take_network_use; print(take_network_use())"
     said = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -95,6 +95,6 @@ def test_methods_are_summed(methods):
             for name, (number, size) in methods.items()
         }
     }
-    use = network._to_use(json.dumps(report).encode())
+    use = network_use._to_use(json.dumps(report).encode())
     assert use.requests == sum(number for number, _ in methods.values())
     assert use.bytes == methods.get("GET", (0, 0))[1]
