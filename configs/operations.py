@@ -6,7 +6,7 @@ Nothing here changes a row of any table.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, field_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 from upath import UPath
 
 from configs.base import Section
@@ -33,7 +33,9 @@ class EngineConfig(Section):
     `job_server_jar`, or is the one at `job_endpoint`), `prism` (`prism_binary`), and `portable`,
     any job server at `job_endpoint`. On these the SDK processes come from a pool (`aerial-deblur
     worker-pool`) at `worker_pool`, which every worker machine has; without one they run in this
-    process, for tests. `workers` is then the parallelism. Flink tries a failed task `retries` times
+    process, for tests. `workers` is then the parallelism, and `processes` how many SDK processes
+    a worker machine has: the slots of a task manager, or 1 where there is a GPU; None is `workers`.
+    A job that failed there is submitted again up to `retries` times; what is finished is not done
     again. `dataflow` is Google's service; its project, region and image are Beam's own flags.
 
     `accelerator` (`type:nvidia-l4;count:1;install-nvidia-driver`, say) and `ram` (`24GB`, say)
@@ -56,6 +58,7 @@ class EngineConfig(Section):
     prism_binary: Path | None = None
     worker_pool: str | None = None
     flink_version: Annotated[str, Field(pattern=r"^\d+\.\d+$")] = "1.20"
+    processes: Annotated[int, Field(ge=1, le=256)] | None = None
     retries: Annotated[int, Field(ge=0, le=100)] = 3
     accelerator: str | None = None
     ram: str | None = None
@@ -89,18 +92,24 @@ class ObserveConfig(Section):
 class GateConfig(Section):
     """When a run is taken for worse than those before it (`aerial-deblur gate`).
 
-    It is compared with the last `runs` runs of the same settings; fewer than `least` are no basis.
-    A number is out of line if it is further from their median than `deviations` robust standard
-    deviations (1.4826 times the median absolute deviation) and than the smallest change that
-    matters: `recall` and `rejects` as shares, `psnr` in dB, `speed` and `inputs` as shares of the
-    median.
+    It is compared with the last `runs` runs of the same settings that ended well; fewer than
+    `least` are no basis. A number is out of line if it is further from their median than chance
+    reaches and than the smallest change that matters. Chance reaches as far as `deviations`
+    standard deviations, and further the fewer runs they are known from. The changes that matter:
+    `recall` and `rejects` as shares, `psnr` in dB, `speed` and `inputs` as shares of the median.
     """
 
-    runs: Annotated[int, Field(ge=1, le=1000)] = 14
-    least: Annotated[int, Field(ge=1, le=1000)] = 3
-    deviations: Annotated[float, Field(gt=0, le=100)] = 4.0
+    runs: Annotated[int, Field(ge=3, le=1000)] = 14
+    least: Annotated[int, Field(ge=3, le=1000)] = 5
+    deviations: Annotated[float, Field(gt=0, le=6)] = 3.0
     recall: Fraction = 0.02
     psnr: Annotated[float, Field(ge=0, le=20)] = 0.2
     rejects: Fraction = 0.01
     speed: Fraction = 0.3
     inputs: Fraction = 0.2
+
+    @model_validator(mode="after")
+    def _enough_runs(self) -> "GateConfig":
+        if self.least > self.runs:
+            raise ValueError(f"least must not exceed runs={self.runs}, got {self.least}")
+        return self
