@@ -236,7 +236,13 @@ def _watch(
             bar.show(tally)
             return tally.windows
 
-        result = run_watched(pipeline, plan.config.engine, settled=settled, tick=lease.check)
+        result = run_watched(
+            pipeline,
+            plan.config.engine,
+            settled=settled,
+            tick=lease.check,
+            total=len(plan.windows),
+        )
         settled()
     return result
 

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import rasterio
 from apache_beam.testing.util import assert_that, equal_to
-from hypothesis import assume, given
-from hypothesis import strategies as st
 from mosaics import (
     CORE,
     Outcome,
@@ -31,27 +29,7 @@ from transforms.cores import (
 )
 from transforms.records import DeblurredTile, Rejected, Scene, Settled
 from transforms.scenes import plan_scenes
-from transforms.workplace import FOLDER, LONGEST_NAME, Workplace, safe_name
-
-NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
-LONG = st.text("ab/é", min_size=LONGEST_NAME - 5, max_size=LONGEST_NAME + 60)
-
-
-@given(first=NAMES | LONG, second=NAMES | LONG)
-def test_every_scene_has_a_file_name_of_its_own(first: str, second: str) -> None:
-    assume(first != second)
-    assert safe_name(first) != safe_name(second)
-
-
-@given(name=NAMES | LONG)
-def test_a_file_name_lies_in_its_folder_and_in_a_url(name: str) -> None:
-    safe = safe_name(name)
-    assert safe.isascii()
-    assert set(safe) <= {*"~-_.", *map(chr, range(48, 58)), *map(chr, range(65, 91))} | {
-        *map(chr, range(97, 123))
-    }
-    assert 0 < len(safe) <= LONGEST_NAME
-    assert not safe.startswith(".")
+from transforms.workplace import FOLDER, Workplace
 
 
 def plan(config: RunConfig) -> Scene:

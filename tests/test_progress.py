@@ -1,42 +1,62 @@
-"""Progress: what workers leave in files is what the driver counts."""
+"""Progress: what is settled is counted from the files of the output."""
 
 import io
 
 import pytest
-from made_rows import make_scene
 from rich.console import Console
+from upath import UPath
 
-from pipeline.progress import Tally, _Tick, read_tally, run_with_progress
+from pipeline.progress import ProgressBar, Tallier, Tally
 from transforms.functional.windows import Rectangle
-from transforms.records import Rejected, TileRow, Window
+from transforms.records import Blur, Rejected, Scene, TileRow, Window
+from transforms.units import Keeper
+from transforms.workplace import Workplace
+
+SCENE = Scene("a.tif", "in/a.tif", 100, 250, (1, 2, 3), "uint8", None, (1, 0, 0, 0, -1, 0))
+CORES = [Rectangle(0, 0, 100, 100), Rectangle(100, 0, 100, 100), Rectangle(200, 0, 50, 100)]
+BLURS = (None, Blur(7.0, 30.0))
+WINDOWS = [Window(SCENE, core, core, blur) for blur in BLURS for core in CORES]
 
 
-def settled(count):
-    core = Rectangle(0, 0, 10, 20)
-    window = Window(make_scene(), core, core, None)
-    return [TileRow.empty(window, "none") for _ in range(count)]
+@pytest.fixture
+def place(tmp_path):
+    return Workplace.of(UPath(tmp_path / "run"), attempt="second", settings="abc")
 
 
-def test_two_workers_add_up(tmp_path):
-    for rows in (settled(3), [*settled(1), Rejected("a", "a", "read", "E", "m")]):
-        worker = _Tick(tmp_path)
-        for row in rows:
-            assert worker.process(row) == [row]
-        worker.teardown()
-    assert read_tally(tmp_path) == Tally(tiles=5, pixels=4 * 200, rejected=1)
+def test_nothing_is_settled_before_anything_is_written(place):
+    assert Tallier(place, WINDOWS).read() == Tally()
 
 
-def test_half_a_record_counts_next_time(tmp_path):
-    (tmp_path / "worker").write_bytes(b"\x01" + b"\0" * 7 + b"\x01\0")
-    assert read_tally(tmp_path) == Tally(tiles=1, pixels=1)
+def test_finished_windows_count_with_their_pixels_and_rejects_without(place):
+    keeper, tallier = Keeper(place), Tallier(place, WINDOWS)
+    for window in WINDOWS[1:4]:
+        keeper.keep(TileRow.empty(window, "none"))
+    keeper.keep(Rejected(WINDOWS[0].key, "a.tif", "read", "RasterioIOError", "no"))
+    assert tallier.read() == Tally(windows=4, pixels=100 * (100 + 50 + 100), rejected=1)
 
 
-def test_the_result_comes_back_and_errors_are_raised():
-    console = Console(file=io.StringIO())
-    assert run_with_progress(lambda folder: folder.exists(), planned=1, opened=1, console=console)
+def test_another_attempts_rejects_and_other_jobs_do_not_count(place):
+    first = Workplace.of(place.output, attempt="first", settings="abc")
+    Keeper(first).keep(Rejected(WINDOWS[0].key, "a.tif", "read", "RasterioIOError", "no"))
+    Keeper(first).keep(TileRow.empty(WINDOWS[1], "none"))
+    other = Workplace.of(place.output, attempt="second", settings="other settings")
+    Keeper(other).keep(TileRow.empty(WINDOWS[2], "none"))
+    assert Tallier(place, WINDOWS).read() == Tally(windows=1, pixels=100 * 100)
 
-    def fail(folder):
-        raise LookupError("no such engine")
 
-    with pytest.raises(LookupError, match="no such engine"):
-        run_with_progress(fail, planned=1, opened=1, console=console)
+def test_files_that_no_window_has_do_not_count(place):
+    folder = place.unit_folder(SCENE)
+    folder.mkdir(parents=True)
+    for name in ("0_0.tif", "7_7.unit", ".a1b2.unit"):
+        (folder / name).touch()
+    assert Tallier(place, WINDOWS).read() == Tally()
+
+
+def test_the_bar_counts_scenes_that_were_never_opened_as_rejects():
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with ProgressBar(console, planned=8, unopened=2) as bar:
+        bar.show(Tally(windows=1, pixels=100, rejected=1))
+        bar.show(Tally(windows=6, pixels=500, rejected=1))
+    shown = console.file.getvalue()
+    assert "8/8" in shown
+    assert "rejects 3" in shown
