@@ -1,0 +1,251 @@
+"""Runs that go on: only what is missing is done, and the result is that of one quiet run."""
+
+import os
+
+import pytest
+from scenes import textured, write_picture
+from small_runs import configure, tables
+from stub_networks import STUBS, keep, use_stubs
+from upath import UPath
+
+import pipeline.run
+from pipeline import manifest
+from pipeline.errors import BrokenRunError
+from pipeline.lease import LeaseError, leased
+from pipeline.manifest import OutputError
+from pipeline.run import run
+
+pytestmark = pytest.mark.usefixtures("one_code_version")
+
+SIDE = 300
+CORES = 9
+"""Of each scene: cores of 128 px."""
+
+
+class Counted:
+    """A network that keeps its input, counts its pictures, and fails once when told to."""
+
+    def __init__(self):
+        self.count = 0
+        self.fails_at = None
+
+    def __call__(self, images):
+        """Return the pictures."""
+        self.count += len(images)
+        if self.fails_at is not None and self.count >= self.fails_at:
+            self.fails_at = None
+            raise MemoryError("no more")  # nothing that a batch is halved for
+        return keep(images)
+
+    def taken(self):
+        """Return how many pictures came since the last call."""
+        count, self.count = self.count, 0
+        return count
+
+
+@pytest.fixture
+def network(monkeypatch):
+    network = Counted()
+    use_stubs(monkeypatch, deblur=network)
+    return network
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number, name in enumerate(("a", "b")):
+        write_picture(tmp_path / f"{name}.tif", textured(SIDE, SIDE, number))
+    return tmp_path
+
+
+def settings(folder, output="run", **sections):
+    content = {
+        "read": {"core": 128, "halo": 32},
+        "measure": {"stability": 0, "interval": {"replicates": 0}},
+        "arms": {"controls": []},
+        "engine": {"batch_size": 2, "read_seconds": None},
+    }
+    return configure(folder / output, folder / "*.tif", **content | sections)
+
+
+def files(output):
+    """Return the bytes of all that a run has published, but run.json and logs."""
+    mosaics = {path.name: path.read_bytes() for path in sorted(output.glob("mosaics/*"))}
+    return tables(output) | mosaics
+
+
+def visible(output):
+    """Return what a reader sees in an output folder."""
+    return sorted(path.name for path in output.iterdir() if not path.name.startswith("_"))
+
+
+@pytest.mark.parametrize("mosaics", [False, True])
+def test_a_broken_run_publishes_nothing_and_goes_on_from_there(folder, network, mosaics):
+    sections = {"mosaic": {"write": mosaics}}
+    assert run(settings(folder, "quiet", **sections)) == 0
+    assert network.taken() == 2 * CORES
+    network.fails_at = 8
+    with pytest.raises(BrokenRunError, match="MemoryError"):
+        run(settings(folder, **sections))
+    begun = network.taken()
+    assert visible(folder / "run") == ["run.json"]
+    found = manifest.read(folder / "run")
+    assert (found["state"], found["exit_code"]) == ("failed", 1)
+    assert "MemoryError" in found["error"]
+    assert run(settings(folder, **sections)) == 0
+    assert begun + network.taken() == 2 * CORES + 2  # those of the broken batch
+    assert tables(folder / "run") == tables(folder / "quiet")
+    assert [*files(folder / "run")] == [*files(folder / "quiet")]
+
+
+@pytest.mark.parametrize("step", ["publish_tables", "publish_rasters", "describe_mosaics"])
+def test_a_run_that_breaks_while_it_publishes_needs_no_network_again(
+    folder, network, monkeypatch, step
+):
+    config = settings(folder, mosaic={"write": True})
+    assert run(settings(folder, "quiet", mosaic={"write": True})) == 0
+    with monkeypatch.context() as patch:
+
+        def fail(*_):
+            raise OSError("the disk is full")
+
+        patch.setattr(pipeline.run, step, fail)
+        with pytest.raises(BrokenRunError, match="the disk is full"):
+            run(config)
+    assert manifest.read(folder / "run")["state"] == "failed"
+    network.taken()
+    assert run(config) == 0
+    assert network.taken() == 0
+    assert tables(folder / "run") == tables(folder / "quiet")
+
+
+def test_nothing_to_do_loads_no_network(folder, network, monkeypatch):
+    assert run(settings(folder)) == 0
+
+    def refuse(config):
+        raise AssertionError("a network is loaded")
+
+    monkeypatch.setattr(pipeline.planning, "load_deblurrer", refuse)
+    monkeypatch.setattr(pipeline.planning, "load_detector", refuse)
+    assert run(settings(folder)) == 99
+
+
+def test_force_does_all_again(folder, network):
+    assert run(settings(folder)) == 0
+    before = files(folder / "run")
+    network.taken()
+    assert run(settings(folder), force=True) == 0
+    assert network.taken() == 2 * CORES
+    assert files(folder / "run") == before
+
+
+def test_only_does_some_scenes_again(folder, network):
+    assert run(settings(folder, mosaic={"write": True})) == 0
+    before = files(folder / "run")
+    network.taken()
+    assert run(settings(folder, mosaic={"write": True}), only=["b.tif"]) == 0
+    assert network.taken() == CORES
+    assert files(folder / "run") == before
+
+
+def test_only_needs_a_scene_of_the_run_and_the_results_of_the_others(folder, network):
+    with pytest.raises(ValueError, match=r"no scene c.tif; it has a.tif, b.tif"):
+        run(settings(folder), only=["c.tif"])
+    with pytest.raises(ValueError, match="9 windows of other scenes have no result"):
+        run(settings(folder), only=["b.tif"])
+    assert network.taken() == 0
+    assert visible(folder / "run") == []
+
+
+def test_a_new_scene_is_all_that_is_done_and_old_mosaics_stay(folder, network):
+    config = settings(folder, mosaic={"write": True})
+    assert run(config) == 0
+    kept = os.stat(folder / "run" / "mosaics" / "a.tif.deblurred.tif").st_ino
+    network.taken()
+    write_picture(folder / "c.tif", textured(SIDE, SIDE, 7))
+    assert run(config) == 0
+    assert network.taken() == CORES
+    assert os.stat(folder / "run" / "mosaics" / "a.tif.deblurred.tif").st_ino == kept
+    assert run(settings(folder, "fresh", mosaic={"write": True})) == 0
+    here, fresh = files(folder / "run"), files(folder / "fresh")
+    assert [*here] == [*fresh]
+    # The mosaics that stayed, and so their items, say which run made them.
+    changed = {name for name in here if here[name] != fresh[name]}
+    assert not {name for name in changed if not name.startswith(("mosaics/items", "a.", "b."))}
+
+
+def test_a_replaced_scene_is_done_again_and_what_was_kept_of_it_goes(folder, network):
+    assert run(settings(folder, mosaic={"write": True})) == 0
+    network.taken()
+    write_picture(folder / "b.tif", textured(SIDE, SIDE, 9))
+    assert run(settings(folder, mosaic={"write": True})) == 0
+    assert network.taken() == CORES
+    units = folder / "run" / "_work" / "units"
+    assert sorted(path.name.split("~")[0] for path in units.iterdir()) == ["a.tif", "b.tif"]
+    (folder / "a.tif").unlink()
+    assert run(settings(folder, mosaic={"write": True})) == 0
+    assert network.taken() == 0
+    assert [path.name for path in (folder / "run" / "mosaics").glob("a.*")] == []
+
+
+def test_other_ways_to_sum_up_need_no_network(folder, network):
+    assert run(settings(folder)) == 0
+    network.taken()
+    measure = {"stability": 0, "interval": {"replicates": 100}, "strata": [["scene"]]}
+    assert run(settings(folder, measure=measure)) == 0
+    assert network.taken() == 0
+    assert run(settings(folder, "fresh", measure=measure)) == 0
+    assert tables(folder / "run") == tables(folder / "fresh")
+
+
+def test_other_work_is_refused_unless_it_is_forced(folder, network):
+    assert run(settings(folder)) == 0
+    other = settings(folder, detect={"score_threshold": 0.9})
+    with pytest.raises(OutputError, match="--force"):
+        run(other)
+    assert run(other, force=True) == 0
+
+
+def test_a_mosaic_that_was_lost_is_made_again_with_its_cores(folder, network):
+    config = settings(folder, mosaic={"write": True})
+    assert run(config) == 0
+    before = files(folder / "run")
+    network.taken()
+    (folder / "run" / "mosaics" / "a.tif.status.tif").unlink()
+    assert run(config) == 0
+    assert network.taken() == CORES
+    assert files(folder / "run") == before
+
+
+def test_a_reject_is_tried_again_and_nothing_else(folder, network, monkeypatch):
+    def find(images):
+        if (images[0, 0, 0] == broken).all():
+            raise ValueError("no")
+        return STUBS.find(images)
+
+    find.names = STUBS.find.names
+    broken = textured(SIDE, SIDE, 0)[0, 0]
+    use_stubs(monkeypatch, deblur=network, find=find)
+    assert run(settings(folder)) == 3
+    assert manifest.read(folder / "run")["counts"]["rejected"] == 1
+    network.taken()
+    use_stubs(monkeypatch, deblur=network)
+    assert run(settings(folder)) == 0
+    assert network.taken() == 1
+    assert run(settings(folder, "fresh")) == 0
+    assert tables(folder / "run") == tables(folder / "fresh")
+
+
+def test_a_folder_where_a_run_is_at_work_is_refused(folder, network):
+    with leased(UPath(folder / "run"), "other", say=print), pytest.raises(LeaseError):
+        run(settings(folder))
+    assert visible(folder / "run") == []
+    assert run(settings(folder)) == 0
+
+
+def test_nothing_but_what_is_kept_outlives_a_run(folder, network):
+    assert run(settings(folder, mosaic={"write": True})) == 0
+    work = folder / "run" / "_work"
+    left = {path.suffix for path in work.rglob("*") if path.is_file() and path.parent != work}
+    assert left == {".unit"}
+    assert not (work / "attempts").exists()
+    assert len(list(work.rglob("*.unit"))) == 2 * CORES
