@@ -5,7 +5,7 @@ from decimal import Decimal
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
 
-from configs.load import ConfigError, override
+from configs.load import ConfigError, override, parse_mapping, parse_yaml
 
 
 def set_number(text: str, section: str, key: str, value: float, *, comment: str) -> str:
@@ -16,11 +16,12 @@ def set_number(text: str, section: str, key: str, value: float, *, comment: str)
     a way that this cannot be done without changing anything else.
     """
     number = f"{Decimal(repr(value)):f}"
+    content = parse_mapping(text, f"the text that holds {section}.{key}")
+    wanted = override(content, [f"{section}.{key}={number}"])
     edited = _comment(*_set(text, section, key, number), comment)
-    wanted = override(yaml.safe_load(text) or {}, [f"{section}.{key}={number}"])
     try:
-        done = yaml.safe_load(edited) == wanted
-    except yaml.YAMLError:
+        done = parse_yaml(edited, "the edited text") == wanted
+    except ConfigError:
         done = False
     if not done:
         raise ConfigError(

@@ -43,27 +43,37 @@ def parse_coco(content: object, path: Path) -> tuple[CocoPicture, ...]:
     polygons. `iscrowd` and `ignore` are 0 or 1. Raises ValueError, naming the annotation by its id,
     for what cannot be a label.
     """
-    missing = [name for name in _HEAD if not isinstance(_get(content, name), list)]
-    if missing or not isinstance(content, dict):
-        raise ValueError(f"{path}: COCO wants lists of {', '.join(_HEAD)}; missing: {missing}")
-    names = {kind["id"]: str(kind["name"]) for kind in content["categories"]}
-    marks: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
-    if len(marks) < len(content["images"]):
+    images, annotations, kinds = (_objects(content, name, path) for name in _HEAD)
+    names = {_key(kind, "id", path): str(_key(kind, "name", path)) for kind in kinds}
+    marks: dict[Any, list[dict[str, Any]]] = {_key(image, "id", path): [] for image in images}
+    if len(marks) < len(images):
         raise ValueError(f"{path}: two images have the same id")
     seen: set[int] = set()
-    for mark in content["annotations"]:
+    for mark in annotations:
         _check_references(mark, names, marks, seen, path)
         seen.add(mark["id"])
         marks[mark["image_id"]].append(mark)
-    pictures = tuple(
-        _picture(image, marks[image["id"]], names, path) for image in content["images"]
-    )
+    pictures = tuple(_picture(image, marks[image["id"]], names, path) for image in images)
     _check_pixels(pictures, path)
     return pictures
 
 
-def _get(content: object, name: str) -> object:
-    return content.get(name) if isinstance(content, dict) else None
+def _objects(content: object, name: str, path: Path) -> list[dict[str, Any]]:
+    """Return a list of objects of a COCO file."""
+    found = content.get(name) if isinstance(content, dict) else None
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise ValueError(
+            f"{path}: COCO wants lists of objects {', '.join(_HEAD)}; missing: {[name]}"
+        )
+    return found
+
+
+def _key(thing: dict[str, Any], name: str, path: Path) -> int | str:
+    """Return what an object is known by, a number or a text."""
+    found = thing.get(name)
+    if not isinstance(found, int | str):
+        raise ValueError(f"{path}: {thing!r:.80} wants {name}, a whole number or a text")
+    return found
 
 
 def _check_references(
@@ -74,14 +84,16 @@ def _check_references(
     path: Path,
 ) -> None:
     where = f"{path}: annotation {mark.get('id')!r}"
-    if not isinstance(mark.get("id"), int) or mark["id"] in seen:
+    if not isinstance(mark.get("id"), int) or mark["id"] in seen or abs(mark["id"]) >= 2**63:
         raise ValueError(f"{where} wants an id of its own, a whole number")
-    if mark.get("category_id") not in names:
+    if not all(isinstance(mark.get(name), int | str) for name in ("category_id", "image_id")):
+        raise ValueError(f"{where} wants a category_id and an image_id, whole numbers or texts")
+    if mark["category_id"] not in names:
         raise ValueError(
             f"{where} has the category_id {mark.get('category_id')!r}, and the file's categories "
             f"are {names}"
         )
-    if mark.get("image_id") not in images:
+    if mark["image_id"] not in images:
         raise ValueError(
             f"{where} has the image_id {mark.get('image_id')!r}, which no image of the file has"
         )
@@ -93,18 +105,29 @@ def _check_references(
 def _picture(
     image: dict[str, Any], marks: list[dict[str, Any]], names: dict[Any, str], path: Path
 ) -> CocoPicture:
-    height, width = image.get("height"), image.get("width")
+    where = f"{path}: image {image['id']!r}"
+    height, width = _side(image, "height", where), _side(image, "width", where)
+    if not isinstance(image.get("file_name"), str):
+        raise ValueError(f"{where} has no file_name")
     corners = [_corners(mark, f"{path}: annotation {mark['id']}") for mark in marks]
     crowd = np.array([bool(mark.get("iscrowd")) for mark in marks], np.bool_)
     return CocoPicture(
-        file_name=str(image["file_name"]),
-        size=(int(height), int(width)) if height and width else None,
+        file_name=image["file_name"],
+        size=(height, width) if height and width else None,
         corners=np.array(corners, np.float64).reshape(-1, 4, 2),
         classes=tuple(names[mark["category_id"]] for mark in marks),
         ignored=crowd | np.array([bool(mark.get("ignore")) for mark in marks], np.bool_),
         crowd=crowd,
         numbers=np.array([mark["id"] for mark in marks], np.int64),
     )
+
+
+def _side(image: dict[str, Any], name: str, where: str) -> int | None:
+    """Return the height or width of a picture in pixels, None where it is not said."""
+    side = image.get(name)
+    if not (side is None or isinstance(side, int) or (isinstance(side, float) and side % 1 == 0)):
+        raise ValueError(f"{where} has {name} = {side!r}, and a whole number is wanted")
+    return None if side is None else int(side)
 
 
 def _corners(mark: dict[str, Any], where: str) -> NDArray[np.float64]:
@@ -127,7 +150,7 @@ def _box(bbox: Any, where: str) -> NDArray[np.float64]:  # noqa: ANN401 (JSON ho
     """Return x0 y0 x1 y1 of a bbox."""
     try:
         x, y, width, height = (float(number) for number in bbox)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{where}: a bbox is x, y, width, height, got {bbox!r}") from error
     if not (np.isfinite([x, y, width, height]).all() and width > 0 and height > 0):
         raise ValueError(
@@ -140,7 +163,7 @@ def _points(polygons: list[Any], where: str) -> NDArray[np.float64]:
     try:
         numbers = [float(number) for polygon in polygons for number in polygon]
         points = np.array(numbers).reshape(-1, 2)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{where}: polygons of a segmentation are lists x, y, x, y ...: {error}"
         ) from error

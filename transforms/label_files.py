@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pyogrio
 import pyogrio.raw
@@ -15,6 +16,8 @@ from transforms.outlines import FLAGS, MapShapes, check_degrees, check_polygons,
 JSON_SUFFIXES = (".geojson", ".json")
 PARQUET_SUFFIXES = (".parquet", ".geoparquet")
 OGR_SUFFIXES = (".shp", ".gpkg", ".fgb")
+_HEADS = {".shp": b"\0\0\x27\x0a", ".gpkg": b"SQLite format 3\0", ".fgb": b"fgb"}
+_UNREADABLE = (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError)
 MAP_SUFFIXES = (*JSON_SUFFIXES, *PARQUET_SUFFIXES, *OGR_SUFFIXES)
 
 
@@ -45,23 +48,36 @@ def read_geoparquet(path: Path, field: str | None) -> MapShapes:
     (GeoParquet 1.1). Raises ValueError for what cannot be read.
     """
     try:
-        file = pq.ParquetFile(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is no Parquet file: {error}") from error
-    with file:
-        described = (file.schema_arrow.metadata or {}).get(b"geo")
-        if described is None:
-            raise ValueError(f"{path} has no `geo` metadata: it is Parquet, but not GeoParquet")
+        with pq.ParquetFile(path) as file:
+            column, meaning = _describe_geometry(file.schema_arrow, path)
+            wanted = _choose_fields(file.schema_arrow.names, field, path)
+            table = file.read(columns=[column, *wanted])
+        shapes = shapely.from_wkb(table[column].to_numpy(zero_copy_only=False))
+        values = {name: table[name].to_pylist() for name in wanted}
+    except (OSError, pa.ArrowException, shapely.errors.ShapelyError) as error:
+        raise ValueError(f"{path} is no Parquet file that can be read: {error}") from error
+    return MapShapes(shapes, values, _geoparquet_crs(meaning, path))
+
+
+def _describe_geometry(schema: pa.Schema, path: Path) -> tuple[str, dict[str, Any]]:
+    """Return the column of the geometries, which are WKB, and what the file says of it."""
+    described = (schema.metadata or {}).get(b"geo")
+    if described is None:
+        raise ValueError(f"{path} has no `geo` metadata: it is Parquet, but not GeoParquet")
+    try:
         geo = json.loads(described)
         column = geo["primary_column"]
-        wanted = _choose_fields(file.schema_arrow.names, field, path)
-        table = file.read(columns=[column, *wanted])
-    meaning = geo["columns"][column]
-    if meaning.get("encoding") != "WKB":
-        raise ValueError(f"{path}: geometries must be WKB, got {meaning.get('encoding')!r}")
-    shapes = shapely.from_wkb(table[column].to_numpy(zero_copy_only=False))
-    values = {name: table[name].to_pylist() for name in wanted}
-    return MapShapes(shapes, values, _geoparquet_crs(meaning, path))
+        meaning = geo["columns"][column]
+        encoding, known = meaning.get("encoding"), column in schema.names
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its `geo` metadata cannot be read: {error!r}") from error
+    if encoding != "WKB" or not known or not _is_binary(schema.field(column).type):
+        raise ValueError(f"{path}: geometries must be WKB, got {encoding!r} in column {column!r}")
+    return column, meaning
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
 def _choose_fields(there: list[str], field: str | None, path: Path) -> list[str]:
@@ -88,6 +104,7 @@ def read_ogr(path: Path, field: str | None) -> MapShapes:
     """
     if path.suffix.lower() == ".shp":
         _check_parts(path)
+    _check_head(path)
     try:
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
         if len(layers) != 1:
@@ -98,7 +115,7 @@ def read_ogr(path: Path, field: str | None) -> MapShapes:
         wanted = _choose_fields(list(pyogrio.read_info(path)["fields"]), field, path)
         meta, _, wkb, columns = pyogrio.raw.read(path, columns=wanted, force_2d=True)
         shapes = shapely.from_wkb(wkb)
-    except (pyogrio.errors.DataSourceError, shapely.errors.GEOSException) as error:
+    except (*_UNREADABLE, shapely.errors.ShapelyError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if meta["crs"] is None:
         raise ValueError(
@@ -107,6 +124,17 @@ def read_ogr(path: Path, field: str | None) -> MapShapes:
         )
     values = {name: column.tolist() for name, column in zip(meta["fields"], columns, strict=True)}
     return MapShapes(shapes, values, known_crs(meta["crs"], path))
+
+
+def _check_head(path: Path) -> None:
+    """Raise ValueError unless a file begins as its suffix says.
+
+    GDAL opens a file with whichever of its drivers takes it, and some lead to other files.
+    """
+    with path.open("rb") as file:
+        head = file.read(16)
+    if not head.startswith(_HEADS[path.suffix.lower()]):
+        raise ValueError(f"{path} cannot be read: it is no {path.suffix}, but begins with {head!r}")
 
 
 def _check_parts(path: Path) -> None:

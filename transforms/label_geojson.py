@@ -18,12 +18,15 @@ from transforms.outlines import (
 )
 
 Ring = list[Any]
+_PARTS = ("properties", "geometry")
 
 
 def load_json(path: Path) -> Any:  # noqa: ANN401 (JSON holds anything)
     """Return what a JSON file holds; raises ValueError if it is none."""
     try:
         return json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deeply to be labels") from error
     except ValueError as error:
         empty = " (it is empty, 0 bytes)" if not path.stat().st_size else ""
         raise ValueError(f"{path} is no JSON{empty}: {error}") from error
@@ -39,11 +42,13 @@ def parse_geojson(content: object, path: Path, field: str | None) -> MapShapes:
     if kind not in ("Feature", "FeatureCollection") or not isinstance(content, dict):
         raise ValueError(f"{path}: a GeoJSON FeatureCollection is wanted, got type {kind!r}")
     features = [content] if kind == "Feature" else content.get("features") or []
+    if not isinstance(features, list):
+        raise ValueError(f"{path}: features must be a list, got {type(features).__name__}")
     values: dict[str, list[object]] = {name: [] for name in (*FLAGS, *([field] if field else []))}
     parts: list[list[list[Ring]]] = []
     for number, feature in enumerate(features):
         where = f"{path}: features[{number}]"
-        properties = feature.get("properties") or {}
+        properties, geometry = (_object(feature, part, where) for part in _PARTS)
         if field and properties.get(field) is None:
             raise ValueError(
                 f"{where} has no property {field!r} (it has {sorted(properties)}): set "
@@ -51,13 +56,23 @@ def parse_geojson(content: object, path: Path, field: str | None) -> MapShapes:
             )
         for name, column in values.items():
             column.append(properties.get(name))
-        parts.append(_parts(feature.get("geometry") or {}, where))
+        parts.append(_parts(geometry, where))
     shapes = _polygons(parts, path)
     crs = _crs(content, path)
     if "crs" not in content:
         _check_places(shapes, path)
     check_degrees(shapes, crs, path)
     return MapShapes(shapes, values, crs)
+
+
+def _object(feature: object, part: str, where: str) -> dict[str, Any]:
+    """Return a part of a feature, empty where it has none."""
+    found = feature.get(part) or {} if isinstance(feature, dict) else None
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"{where} is no feature: its {part} must be an object, got {feature!r:.80}"
+        )
+    return found
 
 
 def _parts(geometry: dict[str, Any], where: str) -> list[list[Ring]]:
@@ -67,6 +82,9 @@ def _parts(geometry: dict[str, Any], where: str) -> list[list[Ring]]:
         raise ValueError(f"{where} has the geometry {kind or 'null'}: {REMEDY}")
     coordinates = geometry.get("coordinates") or []
     parts: list[list[Ring]] = [coordinates] if kind == "Polygon" else coordinates
+    lists = isinstance(parts, list) and all(isinstance(part, list) for part in parts)
+    if not lists or not all(isinstance(ring, list) for part in parts for ring in part):
+        raise ValueError(f"{where}: coordinates of a {kind} are lists of rings: {REMEDY}")
     if not parts or not all(parts) or not all(ring for part in parts for ring in part):
         raise ValueError(f"{where} is an empty {kind}: {REMEDY}")
     return parts
@@ -78,7 +96,7 @@ def _polygons(features: list[list[list[Ring]]], path: Path) -> Shapes:
     points = (number for ring in rings for x, y, *_ in ring for number in (x, y))
     try:
         vertices = np.fromiter(points, np.float64).reshape(-1, 2)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} holds a vertex that is not two numbers: {error}") from error
     if not np.isfinite(vertices).all():
         raise ValueError(f"{path} holds a vertex that is not finite")
@@ -104,7 +122,8 @@ def _crs(content: dict[str, Any], path: Path) -> str:
     if "crs" not in content:
         return "OGC:CRS84"
     member = content["crs"]
-    name = member.get("properties", {}).get("name") if isinstance(member, dict) else None
+    said = member.get("properties") if isinstance(member, dict) else None
+    name = said.get("name") if isinstance(said, dict) else None
     if not isinstance(name, str):
         raise ValueError(f"{path}: the crs member must name a CRS, got {member!r}")
     return known_crs(name, path)

@@ -161,6 +161,12 @@ def known_crs(crs: str | dict[str, Any], path: Path) -> str:
     """Return a CRS that a file declares, by name, as WKT or as PROJJSON, as WKT."""
     try:
         known = pyproj.CRS.from_user_input(crs)
-    except pyproj.exceptions.CRSError as error:
+    except (
+        pyproj.exceptions.ProjError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ValueError(f"{path}: its CRS is not known to PROJ: {error}") from error
     return str(known.to_wkt())
