@@ -19,14 +19,15 @@ from upath import UPath
 from configs.load import validate
 from configs.schema import RunConfig
 from pipeline import manifest
-from pipeline.beam_flags import LOCAL_RUNNER, beam_options, check_engine
+from pipeline.beam_flags import LOCAL_RUNNER, beam_options
 from pipeline.detection_gain import DetectionGain
 from pipeline.direct import Networks, settle_windows
 from pipeline.errors import BrokenRunError
-from pipeline.lease import Lease, leased
-from pipeline.manifest import Counts, ExitCode
+from pipeline.lease import Lease, LeaseLostError, leased
+from pipeline.manifest import Counts, ExitCode, OutputError
 from pipeline.mosaics import describe_mosaics, find_assembled
 from pipeline.planning import Inventory, Plan, complete_plan, describe, plan_run, take_inventory
+from pipeline.preflight import check_engine
 from pipeline.progress import ProgressBar, Tallier
 from pipeline.publish import publish_rasters, publish_tables, tidy
 from pipeline.verdict import results_table, verdict
@@ -86,13 +87,22 @@ def run(
             return _run(plan, keeper, options, lease, console, take_network_use())
         except BaseException as error:
             message = f"{type(error).__name__}: {error}"
-            manifest.finish(config.output, exit_code=ExitCode.BROKEN, error=message)
+            if not isinstance(error, LeaseLostError):  # else run.json is another run's
+                _note_failure(config, message, console)
             if not isinstance(error, Exception):
                 raise
             raise BrokenRunError(
                 f"{message}\nNothing was published. {config.output}/{WORKER_LOG} tells more; what "
                 "was finished is kept, and the same command goes on from there"
             ) from error
+
+
+def _note_failure(config: RunConfig, message: str, console: Console) -> None:
+    """Write why a run failed, where that can be written: what comes next is the failure itself."""
+    try:
+        manifest.finish(config.output, exit_code=ExitCode.BROKEN, error=message)
+    except (OSError, OutputError) as error:
+        console.print(f"run.json still says that the run is at work: {error}", markup=False)
 
 
 def _is_done(inventory: Inventory, *, force: bool) -> bool:
