@@ -3,7 +3,11 @@
 import argparse
 from collections.abc import Sequence
 
-from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+from apache_beam.options.pipeline_options import (
+    PipelineOptions,
+    StandardOptions,
+    _BeamArgumentParser,
+)
 
 from configs.operations import EngineConfig
 from pipeline.preflight import check_engine
@@ -22,7 +26,7 @@ RUNNERS = {
 """Beam's name of each engine."""
 
 LOSSY_MODE = "multi_threading"
-CHOOSES_BY_NETWORK = ("directrunner", "switchingdirectrunner")
+CHOOSES_BY_NETWORK = ("DirectRunner", "SwitchingDirectRunner")
 
 WEEK = 7 * 24 * 3600
 """Seconds; Beam ends the streams of a job's state and messages after --job_server_timeout."""
@@ -55,7 +59,7 @@ def beam_options(engine: EngineConfig, flags: Sequence[str]) -> PipelineOptions:
     if unknown:
         raise ValueError(f"Beam knows no such flags: {' '.join(unknown)}")
     runner = runner_of(known.runner) if known.runner else RUNNERS[engine.name]
-    if runner.lower() in CHOOSES_BY_NETWORK:
+    if runner in CHOOSES_BY_NETWORK:
         raise ValueError(
             f"--runner={known.runner} picks an engine by what it can download; "
             f"use --runner={LOCAL_RUNNER} (the default) or name the engine you want"
@@ -65,14 +69,15 @@ def beam_options(engine: EngineConfig, flags: Sequence[str]) -> PipelineOptions:
             f"--direct_running_mode={LOSSY_MODE} loses elements in Beam 2.77; "
             "use in_memory or multi_processing (engine.workers > 1)"
         )
-    return PipelineOptions([f"--runner={runner}", *_ours(engine, runner), *flags])
+    return PipelineOptions([*_ours(engine, runner), *flags, f"--runner={runner}"])
 
 
 def runner_of(name: str) -> str:
     """Return a runner as Beam's class is called, from any way in which Beam accepts it."""
-    last = name.rpartition(".")[2]
-    known = {runner.lower(): runner for runner in RUNNERS.values()}
-    return known.get(last.lower(), known.get(f"{last.lower()}runner", name))
+    classes = [path.rpartition(".")[2] for path in StandardOptions.ALL_KNOWN_RUNNERS]
+    known = {runner.lower(): runner for runner in classes}
+    last = name.rpartition(".")[2].lower()
+    return known.get(last) or known.get(f"{last}runner") or name
 
 
 def _ours(engine: EngineConfig, runner: str) -> list[str]:

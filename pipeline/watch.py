@@ -156,11 +156,13 @@ class _Job:
         """End the job and its worker processes as far as that is possible."""
         self._cancelled.set()
         threading.Thread(target=self._cancel_at_engine, name="cancel", daemon=True).start()
-        for worker in _local_workers():
+        workers = _local_workers()
+        for worker in workers:
             _kill_tree(worker)
         for thread in [t for t in threading.enumerate() if t.name == _WORKER_THREAD]:
             thread.join(CANCEL_SECONDS)
-        self._thread.join(CANCEL_SECONDS if self._runner != LOCAL_RUNNER else 1.0)
+        in_process = self._runner == LOCAL_RUNNER and not workers
+        self._thread.join(1.0 if in_process else CANCEL_SECONDS)
 
     def _run(self) -> None:
         for remaining in reversed(range(self._retries + 1)):
@@ -225,7 +227,8 @@ def _deaths_of_workers() -> Iterator[list[str]]:
     """Yield a list to which the ends of local worker processes come that were no success.
 
     Beam's local runner waits for ever for a worker that was killed. It raises in the thread that
-    waits for the process, where nobody but the interpreter's hook for threads sees it.
+    waits for the process, where nobody but the interpreter's hook for threads sees it. What other
+    threads raise, such as those that lost their connection to that worker, is logged.
     """
     deaths: list[str] = []
     before = threading.excepthook
@@ -234,7 +237,7 @@ def _deaths_of_workers() -> Iterator[list[str]]:
         if happened.thread is not None and happened.thread.name == _WORKER_THREAD:
             deaths.append(str(happened.exc_value))
         else:
-            before(happened)
+            _log.error("in thread %s: %r", happened.thread, happened.exc_value)
 
     threading.excepthook = note
     try:

@@ -25,7 +25,10 @@ HOST = "127.0.0.1"
 
 STOP_SECONDS = 10.0
 READY = b"ready"
-_NEEDED = "import apache_beam.runners.worker.sdk_worker, pipeline.detection_gain"
+WORKER = "pipeline.worker_pool"
+"""The module that a worker process is; see `work`."""
+
+_NEEDED = ("apache_beam", "pipeline", "rasterio", "torch", "ultralytics")
 
 
 def serve(port: int) -> int:
@@ -68,10 +71,12 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         worker = _Worker.start(request.worker_id, request.control_endpoint.url)
         with self._lock:
             self._workers[request.worker_id] = worker
-        threading.Thread(target=worker.await_end, daemon=True).start()
+        watch = threading.Thread(target=worker.await_end, daemon=True)
+        watch.start()
         if worker.await_ready():
             return beam_fn_api_pb2.StartWorkerResponse()
-        ending = describe_ending(worker.process.wait())
+        watch.join()
+        ending = describe_ending(worker.process.returncode)
         return beam_fn_api_pb2.StartWorkerResponse(
             error=f"the Python worker {worker.name} ended before it was ready: {ending}; "
             "what it said is in the log of the worker pool on its machine"
@@ -113,7 +118,7 @@ class _Worker:
     @classmethod
     def start(cls, name: str, control: str) -> "_Worker":
         ready, tell_ready = os.pipe()
-        command = [sys.executable, "-m", "pipeline.worker_pool", control, name, str(tell_ready)]
+        command = [sys.executable, "-m", WORKER, control, name, str(tell_ready)]
         try:
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, pass_fds=(tell_ready,), start_new_session=True
@@ -130,8 +135,10 @@ class _Worker:
 
     def await_end(self) -> None:
         code = self.process.wait()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
         if code != 0 and not self.asked_to_stop.is_set():
-            _say(f"worker {self.name} (process {self.process.pid}) {describe_ending(code)}")
+            _say(f"worker {self.name} (process {self.process.pid}) ended: {describe_ending(code)}")
 
     def stop(self) -> None:
         self.asked_to_stop.set()
@@ -145,9 +152,7 @@ class _Worker:
 
 def describe_ending(code: int) -> str:
     """Return how a process ended, in words, from its return code."""
-    if code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
-    return f"ended with exit code {code}"
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
 def work(arguments: Sequence[str]) -> None:
@@ -179,11 +184,14 @@ def _end_with_pool() -> None:
 
 
 def _check_interpreter() -> None:
-    """Raise ValueError if this interpreter, started anew, cannot import what workers need."""
-    told = subprocess.run([sys.executable, "-c", _NEEDED], capture_output=True, text=True)
-    if told.returncode != 0:
+    """Raise ValueError if this interpreter, started anew, does not find what workers import."""
+    look = (
+        f"from importlib.util import find_spec; print(*[m for m in {_NEEDED} if not find_spec(m)])"
+    )
+    told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True)
+    if told.returncode != 0 or told.stdout.strip():
         raise ValueError(
-            f"{sys.executable} cannot run workers: {(told.stderr.splitlines() or ['?'])[-1]}; "
+            f"{sys.executable} cannot run workers, it lacks: {told.stdout.strip() or told.stderr}; "
             "start the pool with an interpreter that has aerial-deblur installed"
         )
 

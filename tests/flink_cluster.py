@@ -1,4 +1,4 @@
-"""A real Flink cluster without Docker: job manager, task managers and our worker pool, as processes.
+"""A real Flink cluster without Docker: job manager, task managers and worker pool, as processes.
 
 `make engines` fetches the jars. Everything listens on 127.0.0.1, at free ports.
 """
