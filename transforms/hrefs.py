@@ -1,7 +1,9 @@
 """Hrefs: what a list or a catalogue may name, and where that is."""
 
+import ipaddress
 import os
 import re
+import socket
 from collections.abc import Sequence
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
@@ -10,6 +12,10 @@ REMOTE = (*STORES, "https")
 """The schemes of URLs that anyone may name."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_HOST = re.compile(r"([^@/\\\s]*@)?([\w.-]+|\[[0-9a-f:.]+\])(:\d+)?", re.ASCII | re.IGNORECASE)
+_INNER = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "svc")
+"""The last parts of names that only an inner network knows."""
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _QUOTED = "%/:?&=#+,;@!$'()*~[]"
 """What is left as it stands in the path of an http URL: all that URLs may hold."""
 
@@ -32,7 +38,8 @@ def resolve_href(href: str, *, base: str, roots: Sequence[str] = ()) -> str:
     """Return the absolute path or URL that an href in the document `base` (path or URL) means.
 
     Any document may name URLs s3, gs, az and https, one that came by http also URLs of the same
-    host. Relative to a URL it may name what lies below its folder, relative to a file the files in
+    host; machines of an inner network (see `is_inner`) only if it came from there, or `roots` say
+    so. Relative to a URL it may name what lies below its folder, relative to a file the files in
     or below its folder (symbolic links followed); both also what lies below `roots` (folders or
     URLs). Nothing remote may name a local file. Raises SourceError for all else.
 
@@ -46,7 +53,10 @@ def resolve_href(href: str, *, base: str, roots: Sequence[str] = ()) -> str:
         return _below_folder(_file_of(href) if scheme else href, base, roots)
     if scheme:
         _check_url(href, scheme, base)
-        return f"{scheme}{href[len(scheme) :]}"
+        url = f"{scheme}{href[len(scheme) :]}"
+        if scheme in ("http", "https") and not url.startswith(_url_roots(roots)):
+            check_host(url, base)
+        return url
     return _below_url(href, base, roots)
 
 
@@ -61,6 +71,59 @@ def _check_url(href: str, scheme: str, base: str) -> None:
         raise SourceError(f"{base} is remote and must not name a local file, got {href}")
     elif scheme not in REMOTE:
         raise SourceError(f"{href} must be a URL of {', '.join(REMOTE)}")
+
+
+def check_host(url: str, base: str) -> None:
+    """Raise SourceError if an http URL in the document `base` leads to a machine that it must not.
+
+    That is one of an inner network, unless the document came from the same host and port.
+    """
+    there = urlsplit(url)
+    if not _HOST.fullmatch(there.netloc):
+        raise SourceError(
+            f"{url} has no plain host: write its name in ASCII, as xn--... if need be"
+        )
+    same = scheme_of(base) in ("http", "https") and there.netloc == urlsplit(base).netloc
+    if not same and is_inner(there.hostname or ""):
+        raise SourceError(
+            f"{url} is a machine of an inner network, and {base} must not name it: allow it with "
+            "input.roots"
+        )
+
+
+def is_inner(host: str) -> bool:
+    """Say whether a host is this machine, or one that only an inner network knows.
+
+    Addresses are understood in all forms that curl takes; names are not looked up.
+
+    >>> [is_inner(host) for host in ("0x7f.1", "[::ffff:a9fe:a9fe]", "build.local", "example.org")]
+    [True, True, True, False]
+    """
+    plain = host.strip("[]").rstrip(".").lower()
+    try:
+        address = ipaddress.ip_address(plain.split("%")[0])
+    except ValueError:
+        try:
+            address = ipaddress.ip_address(socket.inet_aton(plain))
+        except OSError:
+            return "." not in plain or plain.rpartition(".")[2] in _INNER
+    return not all(part.is_global and not part.is_multicast for part in _addresses_in(address))
+
+
+def _addresses_in(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """Return an address, or those of IPv4 that it stands for."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return [address]
+    within = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    if address in _NAT64:
+        within.append(ipaddress.IPv4Address(int(address) % 2**32))
+    return [part for part in within if part is not None] or [address]
+
+
+def _url_roots(roots: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{root.rstrip('/')}/" for root in roots if scheme_of(root))
 
 
 def _file_of(href: str) -> str:
@@ -82,6 +145,8 @@ def _below_folder(href: str, base: str, roots: Sequence[str]) -> str:
         raise SourceError(
             f"{path} lies outside the folder of {base}: allow its folder with input.roots"
         )
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise SourceError(f"{path} is no regular file")
     return path
 
 
@@ -94,7 +159,7 @@ def _below_url(href: str, base: str, roots: Sequence[str]) -> str:
     if href.startswith("/"):
         raise SourceError(f"{base} is remote and must not name a local path, got {href}")
     url = _join(base, href)
-    allowed = (_join(base, "."), *(f"{root.rstrip('/')}/" for root in roots if scheme_of(root)))
+    allowed = (_join(base, "."), *_url_roots(roots))
     if not url.startswith(allowed):
         raise SourceError(
             f"{href} leaves the folder of {base}: allow {_join(url, '.')} with input.roots"

@@ -2,14 +2,14 @@
 
 import glob
 import os
-from pathlib import Path
+from urllib.parse import urljoin
 
 import requests  # type: ignore[import-untyped]
 from requests.adapters import HTTPAdapter  # type: ignore[import-untyped]
 from upath import UPath
 from urllib3 import Retry
 
-from transforms.hrefs import REMOTE, STORES, SourceError, scheme_of
+from transforms.hrefs import REMOTE, STORES, SourceError, check_host, scheme_of
 from transforms.storage import StorageError, forget_listings, reaching
 
 TIMEOUT = (10.0, 60.0)
@@ -21,6 +21,28 @@ RETRY = Retry(
     status_forcelist=(429, 500, 502, 503, 504),
     allowed_methods=("GET", "POST"),  # the search of a STAC API changes nothing
 )
+
+
+LARGEST = 2**30
+"""Bytes of a list, an index or a document of a catalogue."""
+
+
+class Session(requests.Session):
+    """Asks web servers, again if need be; none leads it to an inner network that it is not of."""
+
+    def __init__(self) -> None:
+        """Set retries for both schemes."""
+        super().__init__()
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, HTTPAdapter(max_retries=RETRY))
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Return where an answer leads, if it does; raises SourceError if it must not."""
+        target = super().get_redirect_target(resp)
+        if target is None:
+            return None
+        check_host(urljoin(resp.url, target), base=resp.url)
+        return str(target)
 
 
 def list_paths(pattern: str, *, folder: str = "") -> list[str]:
@@ -110,11 +132,18 @@ def read_bytes(path: str) -> bytes:
             return _read_object(path)
         if scheme:
             return _read_url(_checked_url(path))
-        return Path(path).read_bytes()
+        return _read_file(path)
     except StorageError as error:
         raise SourceError(str(error)) from error
     except OSError as error:  # those of requests are OSErrors too
         raise SourceError(f"{path} cannot be read: {error}") from error
+
+
+def _read_file(path: str) -> bytes:
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise SourceError(f"{path} is no regular file")
+    with open(path, "rb") as file:
+        return _checked_size(path, file.read(LARGEST + 1))
 
 
 def _read_object(url: str) -> bytes:
@@ -122,14 +151,24 @@ def _read_object(url: str) -> bytes:
     name, _, rest = key.partition("/")
     bucket = open_bucket(scheme_of(url), name)
     with reaching(bucket / rest):
+        if (bucket.fs.info(key).get("size") or 0) > LARGEST:
+            raise StorageError(f"{url} has more than {LARGEST} bytes: split it")
         content: bytes = bucket.fs.cat_file(key)
         return content
 
 
 def _read_url(url: str) -> bytes:
-    with requests.Session() as session:
-        session.mount(f"{scheme_of(url)}://", HTTPAdapter(max_retries=RETRY))
-        answer = session.get(url, timeout=TIMEOUT)
+    with Session() as session, session.get(url, timeout=TIMEOUT, stream=True) as answer:
         answer.raise_for_status()
-        content: bytes = answer.content
-        return content
+        content = bytearray()
+        for chunk in answer.iter_content(2**20):
+            content += chunk
+            if len(content) > LARGEST:
+                break
+        return _checked_size(url, bytes(content))
+
+
+def _checked_size(path: str, content: bytes) -> bytes:
+    if len(content) > LARGEST:
+        raise SourceError(f"{path} has more than {LARGEST} bytes: split it")
+    return content

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, replace
 from itertools import takewhile
+from unicodedata import category
 
 from configs.schema import InputConfig
 from transforms.entries import Entry, Found, Refused, Row
@@ -14,6 +15,11 @@ from transforms.listing import list_paths
 from transforms.map_tiles import find_map_tiles
 from transforms.records import Rejected, Source
 from transforms.stac_items import list_items
+
+_LONGEST = 230
+"""Bytes of a part of a name: file systems take 255, and outputs have suffixes."""
+_UNSEEN = ("Cc", "Cs")
+"""Categories of characters that command a terminal, or that no file can hold."""
 
 
 def list_sources(config: InputConfig) -> tuple[list[Source], list[Rejected]]:
@@ -40,13 +46,15 @@ def list_sources(config: InputConfig) -> tuple[list[Source], list[Rejected]]:
 
 
 def _writable(found: Found) -> Found:
-    """Refuse a file whose name no table could hold; others are returned as they are."""
-    if isinstance(found, Refused) or found.path.isascii():
+    """Refuse what no table could hold, for it is no Unicode; others are returned as they are."""
+    plain = [text.encode("utf-8", "backslashreplace").decode() for text in astuple(found)]
+    if plain == list(astuple(found)):
         return found
-    plain = found.path.encode("utf-8", "backslashreplace").decode()
-    if plain == found.path:
-        return found
-    return Refused(plain.split("/")[-1], f"{plain}: the name is not UTF-8: rename the file")
+    if isinstance(found, Refused):
+        return Refused(*plain)
+    if plain[0] == found.path:
+        return Refused(plain[2], f"{plain[0]}: what its index or catalogue says is not UTF-8")
+    return Refused(plain[0].split("/")[-1], f"{plain[0]}: the name is not UTF-8: rename the file")
 
 
 def _name_all(all_found: Iterable[Found]) -> tuple[list[Source], list[Rejected]]:
@@ -168,5 +176,6 @@ def make_unique(names: Sequence[str]) -> list[str]:
 
 
 def _safe(name: str) -> str:
-    plain = "".join("_" if ord(char) < 32 or char == ":" else char for char in name)
-    return "/".join(part for part in plain.split("/") if part not in ("", ".", "..")) or "scene"
+    plain = "".join("_" if char == ":" or category(char) in _UNSEEN else char for char in name)
+    parts = (part for part in plain.split("/") if part not in ("", ".", ".."))
+    return "/".join(part.encode()[:_LONGEST].decode(errors="ignore") for part in parts) or "scene"

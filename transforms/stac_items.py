@@ -15,8 +15,8 @@ from pystac_client.stac_api_io import StacApiIO
 
 from configs.schema import StacConfig
 from transforms.entries import Found, Refused
-from transforms.hrefs import SourceError, resolve_href, scheme_of
-from transforms.listing import RETRY, TIMEOUT, read_bytes
+from transforms.hrefs import SourceError, check_host, resolve_href, scheme_of
+from transforms.listing import TIMEOUT, Session, read_bytes
 from transforms.stac_filter import ItemFilter
 from transforms.stac_item import parse_item
 
@@ -117,7 +117,7 @@ def _features(content: Document, place: _Place) -> Iterator[_Met | Refused]:
     if content["type"] == "Feature":
         yield _Met(content, place.href, place.collection)
     elif _links(content, "next") and scheme_of(place.href) in ("http", "https"):
-        yield from _paged(_PageReader().get_pages(place.href), place.href)
+        yield from _paged(_PageReader(place.href).get_pages(place.href), place.href)
     else:
         yield from _items_of(content, place.href)
 
@@ -130,7 +130,7 @@ def _search(landing: Document, source: str, config: StacConfig) -> Iterator[_Met
     search = ItemSearch(
         urljoin(source, urls.get(method, "")),
         method=method,
-        stac_io=_PageReader(),
+        stac_io=_PageReader(source),
         collections=list(config.collections) or None,
         bbox=config.bbox,
         datetime=config.datetime,
@@ -180,10 +180,15 @@ def _base_of(item: Document, document: str) -> str:
 
 
 class _PageReader(StacApiIO):
-    """Reads pages over http; a link to anything else is refused, local files above all."""
+    """Reads the pages of a document over http, and nothing else: neither files nor inner networks.
 
-    def __init__(self) -> None:
-        super().__init__(timeout=TIMEOUT, max_retries=RETRY)
+    A page says how the next one is asked for, down to the method and the body of the request.
+    """
+
+    def __init__(self, document: str) -> None:
+        super().__init__(timeout=TIMEOUT)
+        self.session = Session()
+        self._document = document
 
     def read_text(self, source: HREF, *args: object, **kwargs: object) -> str:
         """Return the answer to a request."""
@@ -191,6 +196,19 @@ class _PageReader(StacApiIO):
         if scheme_of(href) not in ("http", "https"):
             raise APIError(f"a page must be an http or https URL, got {href}")
         return super().read_text(source, *args, **kwargs)
+
+    def request(
+        self,
+        href: str,
+        method: str | None = None,
+        headers: dict[str, str] | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> str:
+        """Return the page that a request gives."""
+        if str(method or "GET").upper() not in ("GET", "POST"):
+            raise APIError(f"a page is asked for with GET or POST, got {method!r:.20}")
+        check_host(href, base=self._document)
+        return super().request(href, method, headers, parameters)
 
 
 def read_document(path: str) -> Document:
