@@ -35,7 +35,8 @@ class MeasureWindows(beam.PTransform):
             | "Deblur" >> Deblur(config)
         )
         if config.mosaic.write:
-            deblurred = deblurred | "WriteCores" >> WriteCores(config.input, self.keeper.place)
+            cores = WriteCores(config.input, self.keeper.place, config.engine.read_seconds)
+            deblurred = deblurred | "WriteCores" >> cores
         measured = (
             deblurred
             | "Detect" >> Detect(config.detect)

@@ -21,7 +21,7 @@ from transforms.functional.blur import apply_kernel, motion_kernel
 from transforms.functional.boxes import Labels
 from transforms.functional.windows import Rectangle
 from transforms.ground import open_ground
-from transforms.read import ReadTiles, read_tile
+from transforms.read import PlanWindows, ReadTiles, read_tile
 from transforms.records import Blur, Rejected, Scene, Tile, TileRow, Window, truth_of
 from transforms.scene_reader import OPEN_DATASETS, SceneReader
 from transforms.scenes import plan_scenes, plan_windows
@@ -412,7 +412,8 @@ def test_every_planned_window_comes_out_of_beam_as_it_does_of_a_loop(tmp_path: P
     assert {kind for _, kind in wanted} == {"Tile", "TileRow", "Rejected"}
     assert len({key for key, _ in wanted}) == len(wanted) == 24
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        items = pipeline | beam.Create(scenes) | "ReadTiles" >> ReadTiles(config, ("car",))
+        windows = pipeline | beam.Create(scenes) | PlanWindows(config)
+        items = windows | ReadTiles(config, ("car",))
         assert_that(items | "Settle" >> beam.Map(settle), equal_to(wanted))
 
 

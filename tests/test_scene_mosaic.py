@@ -1,7 +1,9 @@
 """A mosaic is the input, its grid, bands, masks and meaning, but for the deblurred pixels."""
 
+import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -25,7 +27,12 @@ from rasterio.vrt import WarpedVRT
 from rio_cogeo import cog_validate
 from scenes import CRS, DATA, textured, transform_of, write_scene
 
+from configs.schema import RunConfig
+from transforms import scene_mosaic
 from transforms.records import Rejected
+from transforms.scene_mosaic import Mosaic, assemble_mosaic
+from transforms.scenes import plan_scenes
+from transforms.workplace import Workplace
 
 RED, GREEN, BLUE = ColorInterp.red, ColorInterp.green, ColorInterp.blue
 ALPHA, OTHER = ColorInterp.alpha, ColorInterp.undefined
@@ -516,3 +523,66 @@ def test_mbtiles_become_a_file(tmp_path: Path) -> None:
     mosaic = make_mosaic(configure(scene, tmp_path / "run", read={"core": 512}))
     assert mosaic.counts["deblurred"] > 0
     assert_same(scene, tmp_path / "run" / mosaic.data.path)
+
+
+def hinder(monkeypatch: pytest.MonkeyPatch, happen: Callable[[], None]) -> None:
+    """Let something happen when a scene was read once, and is about to be copied."""
+    copy = scene_mosaic.copy_to_cog
+
+    def hindered(*arguments: Any, **named: Any) -> None:
+        happen()
+        copy(*arguments, **named)
+
+    monkeypatch.setattr(scene_mosaic, "copy_to_cog", hindered)
+
+
+def assemble_from_scene(config: RunConfig) -> Mosaic | Rejected:
+    """Make the mosaic of a scene without a deblurred core: its pixels are the scene's."""
+    [scene], _ = plan_scenes(config)
+    return assemble_mosaic(scene, [], config, {}, Workplace.open(config.output))
+
+
+def unstamp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody know when a file was changed, as it is with those of a server."""
+    monkeypatch.setattr(scene_mosaic, "check_unchanged", lambda scene: None)
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_a_scene_that_breaks_while_it_is_copied_is_a_reject(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stamped: bool
+) -> None:
+    path = write_scene(tmp_path / "a.tif", picture(), compress=None, tiled=False)
+    hinder(monkeypatch, lambda: os.truncate(path, 60_000))
+    if not stamped:
+        unstamp(monkeypatch)
+    mosaic = assemble_from_scene(configure(path, tmp_path / "run"))
+    assert isinstance(mosaic, Rejected)
+    assert (mosaic.key, mosaic.stage) == ("a.tif", "mosaic")
+    told = "changed since it was planned" if stamped else "a.tif, band 1"
+    assert told in mosaic.message
+    assert not list((tmp_path / "run" / "mosaics").iterdir())
+
+
+def test_a_scene_that_is_replaced_while_it_is_copied_is_a_reject(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_scene(tmp_path / "a.tif", picture(), compress=None)
+    other = write_scene(tmp_path / "other.tif", picture(seed=9), compress=None)
+    hinder(monkeypatch, lambda: path.write_bytes(other.read_bytes()))
+    unstamp(monkeypatch)
+    mosaic = assemble_from_scene(configure(path, tmp_path / "run"))
+    assert isinstance(mosaic, Rejected)
+    assert "a.tif has changed while its mosaic was written" in mosaic.message
+
+
+def test_a_full_disk_is_no_fault_of_the_scene(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = write_scene(tmp_path / "a.tif", picture())
+    hinder(monkeypatch, fill)
+    with pytest.raises(OSError, match="No space left"):
+        assemble_from_scene(configure(path, tmp_path / "run"))
+    assert not list((tmp_path / "run" / "mosaics").iterdir())

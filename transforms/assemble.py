@@ -13,6 +13,7 @@ import apache_beam as beam
 from upath import UPath
 
 from configs.schema import RunConfig
+from transforms.assembler import open_assembler
 from transforms.mosaic_status import CLASSES, Receipt, receipts_of
 from transforms.network import NetworkMeter
 from transforms.records import Rejected, Scene, Settled
@@ -78,7 +79,7 @@ def drop_stale_mosaics(output: UPath, scenes: Sequence[Scene]) -> None:
 
 
 class _AssembleMosaic(beam.DoFn):
-    """Counts the time; the work is in `assemble_mosaic`."""
+    """Holds what makes mosaics on a worker; the work is in `assemble_mosaic`."""
 
     def __init__(self, config: RunConfig, tags: Mapping[str, str], place: Workplace) -> None:
         self._config = config
@@ -87,17 +88,21 @@ class _AssembleMosaic(beam.DoFn):
         self._stopwatch = Stopwatch("mosaic")
         self._network = NetworkMeter(FOR_MOSAICS)
 
+    def setup(self) -> None:
+        self._assembler = open_assembler(self._config, self._tags, self._place)
+
     def process(
         self, scene: tuple[str, Mapping[str, Iterable[Any]]]
     ) -> Iterator[Mosaic | Rejected]:
         _, joined = scene
         for each in joined["scenes"]:
             with self._stopwatch.running():
-                mosaic = assemble_mosaic(
-                    each, joined["receipts"], self._config, self._tags, self._place
-                )
+                mosaic = self._assembler.assemble(each, joined["receipts"])
             self._network.count()
             yield mosaic
+
+    def teardown(self) -> None:
+        self._assembler.close()
 
 
 @dataclass

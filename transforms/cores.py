@@ -17,9 +17,9 @@ from rasterio.io import MemoryFile
 from configs.schema import InputConfig
 from transforms.functional.residual import add_residual, per_band
 from transforms.gdal import gdal_settings
-from transforms.opening import open_source
+from transforms.isolated import open_reader
+from transforms.native_pixels import distinct_bands
 from transforms.records import DeblurredTile, Rejected, Scene, Settled, Tile
-from transforms.scene_reader import SceneReader
 from transforms.stopwatch import Stopwatch
 from transforms.storage import write_bytes_whole
 from transforms.workplace import Workplace
@@ -34,10 +34,9 @@ class CoreReader:
     `teardown`.
     """
 
-    def __init__(self, config: InputConfig) -> None:
-        """Remember what may be opened; nothing is opened yet."""
-        self._config = config
-        self._reader = SceneReader(config)
+    def __init__(self, config: InputConfig, seconds: float | None = None) -> None:
+        """Remember what may be opened, and for how long (see `open_reader`)."""
+        self._reader = open_reader(config, seconds)
         self._nodata: dict[str, float | None] = {}
 
     def read(self, tile: Tile) -> NDArray[Any]:
@@ -57,22 +56,15 @@ class CoreReader:
     def nodata(self, scene: Scene) -> float | None:
         """Return the value that stands for no data in the first rendered band.
 
-        A scene whose bands differ in it has no mosaic. Raises RasterioError, OSError or ValueError
-        if the file cannot be opened.
+        A scene whose bands differ in it has no mosaic. Raises what `read` does.
         """
         if scene.path not in self._nodata:
-            with rasterio.Env(**gdal_settings()), open_source(scene.path, self._config) as dataset:
-                self._nodata[scene.path] = dataset.nodatavals[scene.bands[0] - 1]
+            self._nodata[scene.path] = self._reader.nodata(scene)
         return self._nodata[scene.path]
 
     def close(self) -> None:
         """Close every file."""
         self._reader.close()
-
-
-def distinct_bands(scene: Scene) -> tuple[int, ...]:
-    """Return the bands of the file that are rendered, each once, in the order of a core's file."""
-    return tuple(dict.fromkeys(scene.bands))
 
 
 def core_pixels(tile: DeblurredTile, reader: CoreReader) -> NDArray[Any]:
@@ -157,13 +149,14 @@ def encode_core(pixels: NDArray[Any]) -> bytes:
 class _WriteCores(beam.DoFn):
     """Holds the open scenes of a worker; the work is in `write_cores`."""
 
-    def __init__(self, config: InputConfig, place: Workplace) -> None:
+    def __init__(self, config: InputConfig, place: Workplace, seconds: float | None) -> None:
         self._config = config
+        self._seconds = seconds
         self._place = place
         self._stopwatch = Stopwatch("cores")
 
     def setup(self) -> None:
-        self._reader = CoreReader(self._config)
+        self._reader = CoreReader(self._config, self._seconds)
 
     def process(self, batch: list[DeblurredTile | Settled]) -> list[list[DeblurredTile | Settled]]:
         with self._stopwatch.running():
@@ -179,7 +172,9 @@ class WriteCores(beam.PTransform):
 
     config: InputConfig
     place: Workplace
+    read_seconds: float | None = None
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
         """Map batches to the same; a tile whose core cannot be made becomes `Rejected`."""
-        return batches | "Write cores" >> beam.ParDo(_WriteCores(self.config, self.place))
+        doer = _WriteCores(self.config, self.place, self.read_seconds)
+        return batches | "Write cores" >> beam.ParDo(doer)

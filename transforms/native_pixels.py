@@ -12,7 +12,7 @@ from rasterio.errors import NodataShadowWarning
 from rasterio.windows import Window as RasterWindow
 
 from transforms.functional.windows import Rectangle
-from transforms.records import Mask
+from transforms.records import Mask, Scene
 
 Native = NDArray[Any]
 
@@ -52,3 +52,8 @@ def read_native(
 def _asks_alpha(dataset: DatasetReader, bands: Sequence[int]) -> bool:
     """Say whether GDAL's own masks of the bands come from the alpha band."""
     return all(MaskFlags.alpha in dataset.mask_flag_enums[band - 1] for band in bands)
+
+
+def distinct_bands(scene: Scene) -> tuple[int, ...]:
+    """Return the bands of the file that are rendered, each once, in the order of a core's file."""
+    return tuple(dict.fromkeys(scene.bands))

@@ -6,14 +6,18 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 import numpy as np
+from apache_beam.metrics import Metrics
 from rasterio.errors import RasterioError
 
 from configs.schema import BlurConfig, ReadConfig, RunConfig
 from transforms.aoi import open_aoi
+from transforms.counters import PIXELS
 from transforms.functional.blur import motion_kernel
 from transforms.functional.camera import decode_srgb, encode_srgb
 from transforms.functional.sensor import add_noise, erode_valid, noise_field, smear
 from transforms.ground import Ground, open_ground
+from transforms.isolated import open_reader
+from transforms.logs import about
 from transforms.network import NetworkMeter
 from transforms.records import (
     Image,
@@ -25,7 +29,7 @@ from transforms.records import (
     Window,
     truth_of,
 )
-from transforms.scene_reader import SceneReader
+from transforms.scene_reader import Reader
 from transforms.scenes import plan_groups
 from transforms.stopwatch import Stopwatch
 
@@ -34,7 +38,7 @@ REMEDY = ". Copy the file again if it is damaged; run again if a disk or a serve
 
 
 def read_tile(
-    window: Window, reader: SceneReader, ground: Ground | None, config: ReadConfig
+    window: Window, reader: Reader, ground: Ground | None, config: ReadConfig
 ) -> Tile | TileRow | Rejected:
     """Read a window, blurred if it says so, with the labels around it and where they are complete.
 
@@ -56,7 +60,7 @@ def read_tile(
 
 
 def _read_pixels(
-    window: Window, reader: SceneReader, config: BlurConfig
+    window: Window, reader: Reader, config: BlurConfig
 ) -> tuple[Image, Image | None, Mask]:
     """Return `before`, `reference` and `valid` over the read rectangle."""
     if window.blur is None:
@@ -105,13 +109,14 @@ class _ReadTile(beam.DoFn):
         self._meter = NetworkMeter()
 
     def setup(self) -> None:
-        self._reader = SceneReader(self._config.input)
+        self._reader = open_reader(self._config.input, self._config.engine.read_seconds)
         self._ground = open_ground(self._config.input, self._names)
 
     def process(self, window: Window) -> list[Tile | TileRow | Rejected]:
-        with self._stopwatch.running():
+        with self._stopwatch.running(), about([window]):
             tile = read_tile(window, self._reader, self._ground, self._config.read)
         self._meter.count()
+        Metrics.counter(PIXELS, "read").inc(window.read.area)
         return [tile]
 
     def teardown(self) -> None:

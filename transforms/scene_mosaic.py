@@ -21,12 +21,12 @@ from upath import UPath
 
 from configs.schema import RunConfig
 from transforms.band_statistics import BandStatistics, measure_bands, plan_reading
-from transforms.cores import distinct_bands
 from transforms.functional.windows import Rectangle, plan_cores
 from transforms.gdal import gdal_settings, open_dataset
 from transforms.mosaic import copy_to_cog, describe_bands, lost_in_copy
 from transforms.mosaic_items import Asset
 from transforms.mosaic_status import Receipt, Status, count_statuses
+from transforms.native_pixels import distinct_bands
 from transforms.opening import open_source
 from transforms.overlay import (
     BAND,
@@ -52,6 +52,8 @@ SETTINGS: dict[str, Any] = {
     # Files of cores that are open at once: each holds buffers of a megabyte or so.
     "GDAL_MAX_DATASET_POOL_SIZE": "16",
 }
+PREFIX = "aerial-deblur-"
+"""Of temporary folders."""
 _NOT_WHOLE = "a mosaic was not written whole: is the disk full?"
 
 
@@ -80,12 +82,14 @@ def assemble_mosaic(
     config: RunConfig,
     tags: Mapping[str, str],
     place: Workplace,
+    scratch: Path | None = None,
 ) -> Mosaic | Rejected:
     """Write the mosaic of one scene, and its status, and return what they are.
 
     Pixels of cores that were deblurred come from their files, all others from the scene. The same
     inputs give the same bytes. A fault of the scene becomes `Rejected`, under the scene's name, and
-    no mosaic of it is left; one of the storage raises.
+    no mosaic of it is left; one of the storage raises. What is needed meanwhile lies in `scratch`,
+    the system's folder for such files unless given.
     """
     known = {receipt.place: receipt.status for receipt in receipts}
     statuses = [
@@ -98,14 +102,19 @@ def assemble_mosaic(
         )
     ]
     settings = gdal_settings() | SETTINGS
-    with tempfile.TemporaryDirectory(prefix="aerial-deblur-") as folder, rasterio.Env(**settings):
+    temporary = tempfile.TemporaryDirectory(prefix=PREFIX, dir=scratch)
+    with temporary as folder, rasterio.Env(**settings):
         try:
             return _Assembly(scene, statuses, config, place, Path(folder)).run(tags)
         except MosaicError as error:
-            for ending in (DATA, STATUS):
-                _mosaic_path(place, scene, ending).unlink(missing_ok=True)
-            kind = type(error.__cause__ or error).__name__
-            return Rejected(scene.name, scene.name, "mosaic", kind, str(error))
+            return reject_scene(scene, type(error.__cause__ or error).__name__, str(error), place)
+
+
+def reject_scene(scene: Scene, kind: str, message: str, place: Workplace) -> Rejected:
+    """Return the reject of a scene without a mosaic, of which no file is left."""
+    for ending in (DATA, STATUS):
+        _mosaic_path(place, scene, ending).unlink(missing_ok=True)
+    return Rejected(scene.name, scene.name, "mosaic", kind, message)
 
 
 @dataclass(frozen=True)
@@ -199,8 +208,14 @@ class _Assembly:
         target = _mosaic_path(self.place, self.scene, ending)
         compress = self.config.mosaic.compress
         with written_whole(target, self.place.attempts / TEMPORARY) as local:
-            copy_to_cog(virtual.path, local, compress=compress, overviews=overviews)
-            bands = virtual.check_copy(local, self.scene)
+            try:
+                copy_to_cog(virtual.path, local, compress=compress, overviews=overviews)
+                bands = virtual.check_copy(local, self.scene)
+            except OSError:
+                with self._scene_faults():
+                    check_unchanged(self.scene)
+                    virtual.check_again(self.scene)
+                raise
             with local.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = local.stat().st_size
@@ -225,6 +240,12 @@ class _Virtual:
 
     def opened(self) -> rasterio.DatasetReader:
         return open_dataset(str(self.path), ("VRT",))
+
+    def check_again(self, scene: Scene) -> None:
+        """Raise RasterioError or ValueError if the scene cannot be read again as it was."""
+        with self.opened() as dataset:
+            if measure_bands(dataset, self.windows) != self.statistics:
+                raise ValueError(f"{scene.path} has changed while its mosaic was written")
 
     def check_copy(self, path: Path, scene: Scene) -> tuple[Mapping[str, Any], ...]:
         """Return the bands of a copy, in words of STAC, that keeps everything.

@@ -12,10 +12,10 @@ from models.deblurrer import SMALLEST, Deblurrer
 from models.scene_statistics import freeze_to_scene
 from transforms.functional.pixels import pad_to
 from transforms.functional.windows import Rectangle, plan_cores
+from transforms.isolated import open_reader
 from transforms.read import read_tile
 from transforms.reconcile import picture_key
 from transforms.records import Image, Tile, Window
-from transforms.scene_reader import SceneReader
 
 Images = NDArray[np.uint8]
 Network = Callable[[Images], Images]
@@ -41,7 +41,7 @@ class SceneNetworks:
         """Remember weights, loaded `per_image`, and how scenes are read."""
         self._deblurrer = deblurrer
         self._config = config
-        self._reader = SceneReader(config.input)
+        self._reader = open_reader(config.input, config.engine.read_seconds)
         self._networks: OrderedDict[str, Deblurrer] = OrderedDict()
 
     def __call__(self, tile: Tile) -> Network:

@@ -11,9 +11,11 @@ expression that is searched in a name of what the function is called for:
     read      a rectangle of a file is decoded: `scene:column,row`, in the decoder
     open      a header is opened: the scene, in the decoder
     assemble  a mosaic is made: the scene
+    copy      the file of a mosaic is written, and temporary ones are there: the scene
     tile      a window is read into a tile: the window's key, in the worker
     network   the deblurrer runs: the keys of the windows whose pictures it is given
     write     a file is written whole: its name, without the folder
+    move      a staged file is published: its name, without the folder
 
 `kind` is what happens:
 
@@ -200,6 +202,12 @@ PLACES = {
         lambda scene, *rest: scene.name,
         Faults,
     ),
+    "copy": (
+        "transforms.scene_mosaic",
+        "_Assembly._publish",
+        lambda assembly, *rest: assembly.scene.name,
+        Faults,
+    ),
     "tile": ("transforms.read", "read_tile", lambda window, *rest: window.key, Tiles),
     "network": (
         "models.deblurrer",
@@ -208,6 +216,7 @@ PLACES = {
         Networks,
     ),
     "write": ("transforms.storage", "written_whole", lambda target: target.name, Writes),
+    "move": ("transforms.storage", "move", lambda source, target: target.name, Faults),
 }
 
 
@@ -222,7 +231,7 @@ class Injector:
         for where in wanted:
             module, path, name_of, kind = PLACES[where]
             ours = [fault for fault in faults if fault.where == where]
-            self._changes[module] = (path, kind(ours, name_of))
+            self._changes.setdefault(module, []).append((path, kind(ours, name_of)))
 
     def find_spec(self, name, path=None, target=None):
         """Let the others find a module of ours, and have it changed once it was executed."""
@@ -234,10 +243,10 @@ class Injector:
 
         def exec_module(module):
             execute(module)
-            path, faults = self._changes[name]
-            *outer, last = path.split(".")
-            holder = functools.reduce(getattr, outer, module)
-            setattr(holder, last, faults.around(getattr(holder, last)))
+            for path, faults in self._changes[name]:
+                *outer, last = path.split(".")
+                holder = functools.reduce(getattr, outer, module)
+                setattr(holder, last, faults.around(getattr(holder, last)))
 
         spec.loader.exec_module = exec_module
         return spec
