@@ -55,25 +55,44 @@ class Holder:
     @staticmethod
     def here(attempt: str) -> "Holder":
         """Return this process."""
-        started = psutil.Process().create_time()
+        started = start_of(os.getpid())
+        assert started is not None
         return Holder(attempt, platform.node(), machine_id(), os.getpid(), started)
 
     @property
     def is_dead(self) -> bool:
         """Say whether the process is known to be gone; of another machine nobody knows."""
-        if self.machine != machine_id():
-            return False
-        try:
-            return psutil.Process(self.pid).create_time() != self.started
-        except psutil.NoSuchProcess:
-            return True
+        return self.machine == machine_id() and start_of(self.pid) != self.started
+
+
+def start_of(pid: int) -> float | None:
+    """Return a number that tells a process from others of its id; None if it has ended.
+
+    On Linux it is the time since the machine was started: the time of day at which a process began
+    is another one after the clock was set.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        if not stat.is_file():
+            return process.create_time()
+        # The second field is the name in parentheses, which may hold anything.
+        return float(stat.read_text().rpartition(")")[2].split()[19])
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def machine_id() -> str:
-    """Return what tells this machine, since it was started, from any other."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
+    """Return what tells the processes that we can see from those of any other machine.
+
+    That is this machine since it was started, and of the containers on it this one.
+    """
+    boot, processes = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     known = boot.read_text().strip() if boot.is_file() else str(uuid.getnode())
-    return f"{platform.node()} {known}"
+    seen = os.readlink(processes) if processes.is_symlink() else ""
+    return f"{platform.node()} {known} {seen}".strip()
 
 
 class Lease:
@@ -100,13 +119,16 @@ class Lease:
         self.check()
 
     def release(self) -> None:
-        """Give the folder free."""
+        """Give the folder free; where the storage does not let us, the next run waits."""
         self._ended.set()
-        self._thread.join()
-        found = _read(self._path)
-        if found is not None and found.attempt == self._holder.attempt:
-            with reaching(self._path):
-                self._path.unlink(missing_ok=True)
+        self._thread.join(BEAT_SECONDS)  # a store that hangs holds the thread, too
+        try:
+            found = _read(self._path)
+            if found is not None and found.attempt == self._holder.attempt:
+                with reaching(self._path):
+                    self._path.unlink(missing_ok=True)
+        except OSError as error:  # nothing that the run has done is the worse for it
+            _log.warning("the lease cannot be given back: %s", error)
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):

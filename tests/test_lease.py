@@ -10,7 +10,15 @@ import pytest
 from upath import UPath
 
 from pipeline import lease as module
-from pipeline.lease import Holder, LeaseError, LeaseLostError, leased, machine_id
+from pipeline.lease import (
+    Holder,
+    LeaseError,
+    LeaseLostError,
+    leased,
+    machine_id,
+    start_of,
+)
+from transforms.storage import StorageError
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -171,3 +179,31 @@ def test_a_store_keeps_a_second_run_out_too(store):
     assert not store.list_keys()
     module._take(path_of(output), Holder.here("dead"), instead_of=None)
     assert not module._take(path_of(output), Holder.here("two"), instead_of=None)
+
+
+def test_a_holder_is_alive_though_the_clock_was_set(output, monkeypatch):
+    with leased(output, "one", say=print):
+        boot = psutil.boot_time()
+        monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot + 3600)
+        with pytest.raises(LeaseError), leased(output, "two", say=print):
+            pass
+
+
+def test_a_process_that_ended_unmourned_is_dead(output):
+    child = SPAWN.Process(target=os._exit, args=(0,))
+    child.start()
+    started = start_of(child.pid)
+    while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.05)
+    assert started is not None
+    assert start_of(child.pid) is None
+    child.join()
+
+
+def test_a_store_that_is_away_at_the_end_harms_no_run(output, monkeypatch, caplog):
+    def unreachable(path):
+        raise StorageError("away")
+
+    with leased(output, "one", say=print):
+        monkeypatch.setattr(module, "_read", unreachable)
+    assert "cannot be given back: away" in caplog.text
