@@ -21,6 +21,18 @@ from torch import Tensor, nn
 
 from models.checkpoints import CheckpointError, sha256
 
+FORMATS = {
+    ".safetensors": "pt",
+    ".pt": "pt",
+    ".onnx": "onnx",
+    "_openvino_model": "openvino",
+    ".torchscript": "torchscript",
+    ".engine": "engine",
+}
+"""How the names of weights end, and what Ultralytics calls what they hold."""
+PROGRAMS = (".pt", ".torchscript", ".engine")
+"""Weights that are programs: a pickle runs anything, TorchScript reads and writes files, and a
+TensorRT engine is machine code."""
 TASKS = {"detect": False, "obb": True}  # task: are its boxes oriented
 
 
@@ -61,16 +73,28 @@ def import_ultralytics() -> None:
 def build_network(architecture: str, classes: int) -> Any:  # noqa: ANN401 - an untyped package
     """Build a detection network from the name of its packaged YAML, such as `yolov8n.yaml`.
 
-    Reads no weights. Raises ValueError for anything that is not a bare file name.
+    Reads no weights, and no file of that name elsewhere: what such a file says is executed. Raises
+    ValueError for anything that is not the name of a packaged file.
     """
-    if not re.fullmatch(r"[a-z0-9-]+\.yaml", architecture):
-        raise ValueError(
-            f"architecture must be the name of a packaged YAML file, got {architecture!r}"
-        )
     import_ultralytics()
-    from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+    from ultralytics.nn.tasks import DetectionModel
 
-    return DetectionModel(yaml_model_load(architecture), nc=classes, verbose=False)
+    return DetectionModel(_read_architecture(architecture), nc=classes, verbose=False)
+
+
+def _read_architecture(name: str) -> dict[str, Any]:
+    """Return a packaged YAML; the letter of `yolov8n.yaml` is the scale, which one file has all."""
+    import ultralytics
+    from ultralytics.nn.tasks import guess_model_scale
+    from ultralytics.utils import YAML
+
+    folder = Path(ultralytics.__file__).parent / "cfg" / "models"
+    plain = re.fullmatch(r"[a-z0-9-]+\.yaml", name) is not None
+    names = (name, re.sub(r"(\d+)[nslmx]", r"\1", name, count=1)) if plain else ()
+    found = next((file for each in names for file in folder.rglob(each)), None)
+    if found is None:
+        raise ValueError(f"architecture must be the name of a packaged YAML file, got {name!r}")
+    return {**YAML.load(found), "scale": guess_model_scale(name), "yaml_file": name}
 
 
 def save_network(
@@ -96,8 +120,8 @@ def load_yolo(
 ) -> Yolo:
     """Load our safetensors, a `.pt`, or an export: ONNX, OpenVINO, TorchScript, TensorRT engine.
 
-    A `.pt` file is a pickle, which can run code: it is opened only if its digest equals `sha256` or
-    with `trust`. `names` overrides the names in the file, and is needed where it has none.
+    Weights that are programs (`PROGRAMS`) are opened only if their digest equals `sha256` or with
+    `trust`. `names` overrides the names in the file, and is needed where it has none.
 
     Raises CheckpointError for a file that is not what was asked for, FileNotFoundError for none,
     RuntimeError for a GPU that is not there.
@@ -108,6 +132,8 @@ def load_yolo(
     from ultralytics.nn.autobackend import AutoBackend
 
     source = load_network(weights) if weights.suffix == ".safetensors" else str(weights)
+    if isinstance(source, str):
+        _check_format(weights, AutoBackend._model_type(source))
     backend = AutoBackend(source, device=place, fuse=True, verbose=False, end2end=False).eval()
     _check_head(weights, backend)
     return Yolo(
@@ -143,20 +169,32 @@ def _device(device: str) -> torch.device:
 
 
 def _check_source(weights: Path, wanted: str | None, trust: bool) -> None:
-    """Check existence, digest and trust, before any byte of the file is interpreted."""
+    """Check existence, kind, digest and trust, before any byte of the file is interpreted."""
     if not weights.exists():
         raise FileNotFoundError(f"no detector at {weights}")
+    ending = next((ending for ending in FORMATS if weights.name.endswith(ending)), None)
+    if ending is None or weights.is_dir() != (ending == "_openvino_model"):
+        raise CheckpointError(
+            f"{weights} must end with one of {', '.join(FORMATS)}, the last of a folder: the name "
+            "says how it is read"
+        )
     if wanted is not None:
         if weights.is_dir():
             raise CheckpointError(f"{weights} is a folder: a SHA-256 pins one file; leave it out")
         got = sha256(weights)
         if got != wanted.lower():
             raise CheckpointError(f"the SHA-256 of {weights} differs: got {got}, wanted {wanted}")
-    elif weights.suffix == ".pt" and not trust:
+    elif ending in PROGRAMS and not trust:
         raise CheckpointError(
-            f"{weights} is a pickle, and loading it can run any code: pin its digest "
+            f"{weights} is a program, and using it can run any code: pin its digest "
             f"(sha256: {sha256(weights)}), or say trust: true if you made it, or export it to ONNX"
         )
+
+
+def _check_format(weights: Path, found: str) -> None:
+    """Refuse a name of which Ultralytics thinks otherwise, such as `best_qnn.onnx`."""
+    if FORMATS.get(weights.suffix, "openvino") != found:
+        raise CheckpointError(f"{weights} would be read as {found}: give it a plainer name")
 
 
 def load_network(weights: Path) -> Any:  # noqa: ANN401 - an untyped package
@@ -175,8 +213,11 @@ def load_network(weights: Path) -> Any:  # noqa: ANN401 - an untyped package
             f"{weights} is not a detector of ours: its header has no architecture and names, "
             f"got {sorted(header)}"
         )
-    names = json.loads(header["names"])
-    network = build_network(header["architecture"], len(names))
+    try:
+        names = [str(name) for name in json.loads(header["names"])]
+        network = build_network(header["architecture"], len(names))
+    except (RecursionError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{weights} does not hold a detector of ours: {error}") from error
     try:
         network.load_state_dict(tensors, strict=True)
     except RuntimeError as error:

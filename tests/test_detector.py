@@ -329,7 +329,7 @@ def export_torchscript(traced, path, **metadata):
 def test_an_export_detects_like_the_network_it_was_made_from(traced, weights, tmp_path, images):
     path = tmp_path / "fixed.torchscript"
     export_torchscript(traced, path)
-    exported = Detector.load(path)
+    exported = Detector.load(path, trust=True)
     assert exported.names == NAMES
     assert exported.network.fixed_size == (64, 64)
     for ours, theirs in zip(
@@ -348,7 +348,7 @@ def test_an_export_whose_cells_are_hidden_is_refused(traced, tmp_path, metadata,
     path = tmp_path / "hidden.torchscript"
     export_torchscript(traced, path, **metadata)
     with pytest.raises(CheckpointError, match=reason):
-        Detector.load(path)
+        Detector.load(path, trust=True)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
