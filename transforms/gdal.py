@@ -3,14 +3,17 @@
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import rasterio
 from rasterio import DatasetReader
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning
 
 from configs.schema import DRIVERS
+from transforms.vrt_names import UntrustedError
 
 STORES = {"s3://": "/vsis3/", "gs://": "/vsigs/", "az://": "/vsiaz/"}
 
@@ -92,8 +95,22 @@ def gdal_name(path: str) -> str:
 
 
 def open_dataset(path: str, drivers: Sequence[str] = DRIVERS) -> DatasetReader:
-    """Open a raster; the caller has entered `Env(**gdal_settings())` and closes the dataset."""
+    """Open a raster; the caller has entered `Env(**gdal_settings())` and closes the dataset.
+
+    Raises UntrustedError for a picture that says that its overviews are another file.
+    """
     listed = _LISTED if path.startswith(tuple(STORES)) else {}
     with warnings.catch_warnings(), rasterio.Env(**gdal_settings() | listed):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return DatasetReader(gdal_name(path), driver=list(drivers), sharing=False)
+        dataset = DatasetReader(gdal_name(path), driver=list(drivers), sharing=False)
+    # An error that GDAL could live with while opening would be raised by the next call of any kind.
+    with suppress(CPLE_BaseError):
+        dataset.colorinterp  # noqa: B018
+    # GDAL would open it, with any driver, when it is first asked for overviews. What a VRT says is
+    # vetted (transforms.vetting).
+    if dataset.driver != "VRT" and "OVERVIEW_FILE" in dataset.tags(ns="OVERVIEWS"):
+        dataset.close()
+        raise UntrustedError(
+            f"{path} names another file as its overviews: write it again with gdal_translate"
+        )
+    return dataset

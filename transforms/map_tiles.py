@@ -12,6 +12,9 @@ from xml.sax.saxutils import escape
 
 from PIL import Image
 
+from transforms.exif import MALFORMED
+from transforms.picture_heads import is_picture
+
 Scheme = Literal["xyz", "tms"]
 
 PREFIX = "map-tiles:"
@@ -191,7 +194,7 @@ def _read_header(file: str) -> Header:
             stream.seek(0)
             with Image.open(stream, formats=("PNG", "JPEG", "WEBP")) as image:
                 width, height, mode = image.width, image.height, image.mode
-    except (OSError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except (*MALFORMED, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"{file} is no tile: {error}. Render it again, or remove it") from error
     if width != height or width > LARGEST:
         raise ValueError(
@@ -203,9 +206,11 @@ def _read_header(file: str) -> Header:
             f"{file} has pixels of kind {mode}: tiles must have 8 bits, in grey, colour or with a "
             "palette, with or without alpha"
         )
-    # GDAL looks for this before it looks at anything else, and would follow what it names.
-    if b"<VRTDataset" in start:
-        raise ValueError(f"{file} holds a VRT within a picture: remove it")
+    # GDAL opens it with whichever driver takes it, and some would follow what it names.
+    if not is_picture(start, file):
+        raise ValueError(
+            f"{file} holds a VRT within a picture, or another format that names files: remove it"
+        )
     # Where the header of a PNG begins, byte 24 is its depth; the others have 8 bits.
     depth = start[24] if start.startswith(b"\x89PNG") else 8
     return Header(width, kinds[mode], mode == "P", depth)

@@ -16,10 +16,11 @@ from upath import UPath
 
 from transforms.gdal import STORES
 from transforms.map_tiles import is_map_tiles
+from transforms.picture_heads import HEAD, is_picture, is_vrt, odd_sidecar
 from transforms.storage import reaching
 from transforms.vrt_names import Name, UntrustedError, read_names
 
-__all__ = ["UntrustedError", "check_name", "check_vrt"]
+__all__ = ["UntrustedError", "check_name", "check_sidecars", "check_vrt"]
 
 LARGEST = 64 * 2**20
 """Bytes of a VRT."""
@@ -27,12 +28,6 @@ DEEPEST = 8
 """VRTs that name each other, the outermost counted."""
 
 URLS = (*STORES, "https://", "http://")
-_HEAD = 1024  # bytes in which GDAL looks for the beginning of a VRT
-_PICTURES = (
-    *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),  # TIFF and BigTIFF
-    *(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"),  # PNG, JPEG
-    *(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),  # JPEG 2000: file, codestream
-)
 _ESCAPES = re.compile(r"(^|/)\.{1,2}(/|$|\?)|%2[ef]|\\|^[^/]*@", re.I)
 
 
@@ -71,6 +66,18 @@ def check_vrt(path: str, *, roots: Sequence[str]) -> None:
     """
     where = path if path.startswith(URLS) else os.path.realpath(path)
     _Vetting([_folder(where), *(_root(root) for root in roots)]).vet(where, ())
+
+
+def check_sidecars(path: str) -> None:
+    """Raise UntrustedError if what lies beside a local picture could lead GDAL elsewhere.
+
+    Overviews (`.ovr`) and masks (`.msk`) must be TIFF, as GDAL writes them.
+    """
+    odd = odd_sidecar(path)
+    if odd is not None:
+        raise UntrustedError(
+            f"{odd}, which GDAL opens with {path}, is no TIFF: write it again, or remove it"
+        )
 
 
 def _folder(place: str) -> str:
@@ -187,11 +194,9 @@ def _nested(places: set[str], vrt: str) -> Iterator[str]:
     GDAL tells files by their beginning, whatever they are called, and so do we.
     """
     for place, head in _heads(places):
-        if b"<vrtdataset" in head.lower():
+        if is_vrt(head):
             yield place
-        webp = head.startswith(b"RIFF") and head[8:12] == b"WEBP"
-        tiles = head.startswith(b"SQLite format 3\0") and place.lower().endswith(".mbtiles")
-        if not (head.startswith(_PICTURES) or webp or tiles or b"<vrtdataset" in head.lower()):
+        elif not is_picture(head, place):
             raise UntrustedError(
                 f"{vrt} names {place}, which is no GeoTIFF, JPEG 2000, JPEG, PNG, WebP, MBTiles or "
                 "VRT: other formats can lead elsewhere; convert it with gdal_translate"
@@ -208,15 +213,16 @@ def _heads(places: set[str]) -> Iterator[tuple[str, bytes]]:
         try:
             if not stat.S_ISREG(os.stat(place).st_mode):
                 raise UntrustedError(f"{place} is no regular file: name a picture")
+            check_sidecars(place)
             with open(place, "rb") as stream:
-                yield place, stream.read(_HEAD)
+                yield place, stream.read(HEAD)
         except FileNotFoundError:
             continue
         except OSError as error:
             raise UntrustedError(f"{place} cannot be read, and so not vetted: {error}") from error
     for system, urls in stores.items():
         keys = [UPath(url).path for url in urls]
-        heads = system.cat_ranges(keys, 0, _HEAD, on_error="return")
+        heads = system.cat_ranges(keys, 0, HEAD, on_error="return")
         for url, head in zip(urls, heads, strict=True):
             if isinstance(head, bytes):
                 yield url, head
