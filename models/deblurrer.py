@@ -15,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from models.backbones import DepthwiseSeparable, Normalisation, set_normalisation
 from models.checkpoints import GeneratorInfo, load_generator
+from models.device_use import computing
 from models.restorer import Restorer
 
 Images = npt.NDArray[np.uint8]
@@ -95,6 +96,7 @@ class Deblurrer:
     def _restore(self, images: Images) -> Images:
         height, width = images.shape[1:3]
         with (
+            computing(self.device, len(images)),
             torch.inference_mode(),
             torch.autocast(
                 torch.device(self.device).type,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.ops import nms
 
+from models.device_use import computing
 from models.yolo import Yolo, load_yolo, probabilistic_iou
 from transforms.functional.boxes import Detections
 
@@ -87,7 +88,7 @@ class Detector:
         height, width = images.shape[1:3]
         scale = 1.0 if self.image_size is None else self.image_size / max(height, width)
         pixels = to_pixels(images, scale, self.network.fixed_size).to(self.device)
-        with self._lock, torch.inference_mode():
+        with self._lock, torch.inference_mode(), computing(self.device, len(images)):
             output = self.network.forward(pixels)
             cells = (output[0] if isinstance(output, list | tuple) else output).float().cpu()
         if not torch.isfinite(cells).all():

@@ -129,13 +129,15 @@ def finish(
     seconds: Mapping[str, float] | None = None,
     pixels: int = 0,
     reads: Mapping[str, object] | None = None,
+    metrics: Mapping[str, object] | None = None,
     parts: Sequence[Part] = (),
     mosaics: Sequence[Mapping[str, object]] = (),
     error: str | None = None,
 ) -> Manifest:
     """Complete the manifest of a started run and return it; `pixels` are those measured.
 
-    `reads` is what was asked of servers, `mosaics` the files of deblurred scenes.
+    `reads` is what was asked of servers, `metrics` what the workers counted, `mosaics` the files of
+    deblurred scenes.
     The state is `done` only for exit code 0: anything else is done again by the next run.
     """
     begun = read(output)
@@ -152,11 +154,17 @@ def finish(
         "stage_seconds": {stage: round(time, 3) for stage, time in (seconds or {}).items()},
         "mpix": pixels / 1e6,
         "reads": dict(reads) if reads else None,
+        "metrics": dict(metrics) if metrics else None,
         "outputs": [asdict(part) for part in parts],
         "mosaics": [dict(mosaic) for mosaic in mosaics],
     }
     _write(output, manifest)
     return manifest
+
+
+def elapsed(output: UPath) -> float:
+    """Return the seconds since the run in a folder was started."""
+    return (_now() - datetime.fromisoformat(read(output)["started"])).total_seconds()
 
 
 def read(output: UPath) -> Manifest:

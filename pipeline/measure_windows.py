@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from pipeline.planning import Plan
+from pipeline.worker_log import log_form
 from transforms.cores import WriteCores
 from transforms.deblur import Deblur
 from transforms.detect import Detect
@@ -27,7 +28,8 @@ class MeasureWindows(beam.PTransform):
         """Map Window to MeasuredTile, TileRow (empty) or Rejected."""
         config = self.plan.config
         batch = config.engine.batch_size
-        known = windows | "Resume" >> resume(self.keeper)
+        form = log_form(config.observe, self.plan.run_id, self.keeper.place)
+        known = windows | "Resume" >> resume(self.keeper, form)
         deblurred = (
             known[MISSING]
             | "ReadTiles" >> ReadTiles(config, self.plan.names)

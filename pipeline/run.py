@@ -5,12 +5,11 @@ import tempfile
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
 import apache_beam as beam
-from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult
 from rich.console import Console
@@ -24,27 +23,27 @@ from pipeline.detection_gain import DetectionGain
 from pipeline.direct import Networks, settle_windows
 from pipeline.errors import BrokenRunError
 from pipeline.lease import Lease, LeaseLostError, leased
-from pipeline.manifest import Counts, ExitCode, OutputError
+from pipeline.manifest import Counts, ExitCode, Manifest, OutputError
+from pipeline.metrics import Metrics, describe_reads
 from pipeline.mosaics import describe_mosaics, find_assembled
 from pipeline.planning import Inventory, Plan, complete_plan, describe, plan_run, take_inventory
 from pipeline.preflight import check_engine
 from pipeline.progress import ProgressBar, Tallier
+from pipeline.prometheus import report_run
 from pipeline.publish import publish_rasters, publish_tables, tidy
 from pipeline.verdict import results_table, verdict
 from pipeline.watch import run_watched
-from pipeline.worker_log import workers_log_to
-from transforms import network
-from transforms.assemble import FOR_MOSAICS
+from pipeline.worker_log import log_form, workers_log_to
+from transforms.logs import log_reject
 from transforms.network import NetworkUse, take_network_use
 from transforms.objects import change_of, claimed_objects
 from transforms.parquet import list_parts, read_rows
 from transforms.records import Rejected, Settled, SummaryRow, TileRow, Window
 from transforms.seam_rows import worst_seam
-from transforms.stopwatch import NAMESPACE
 from transforms.storage import check_reachable, remove_tree
 from transforms.tables import REJECTED, SUMMARY, TILES
 from transforms.units import Keeper
-from transforms.workplace import Workplace
+from transforms.workplace import Workplace, safe_name
 
 WORKER_LOG = "_workers.log"
 """In the output folder: what Beam and its worker processes logged."""
@@ -100,9 +99,17 @@ def run(
 def _note_failure(config: RunConfig, message: str, console: Console) -> None:
     """Write why a run failed, where that can be written: what comes next is the failure itself."""
     try:
-        manifest.finish(config.output, exit_code=ExitCode.BROKEN, error=message)
+        run = manifest.finish(config.output, exit_code=ExitCode.BROKEN, error=message)
     except (OSError, OutputError) as error:
         console.print(f"run.json still says that the run is at work: {error}", markup=False)
+        return
+    _tell(config, run, console)
+
+
+def _tell(config: RunConfig, run: Manifest, console: Console) -> None:
+    """Tell those who watch runs how one ended; that they cannot be told does not change that."""
+    for problem in report_run(config.observe, config.output, run):
+        console.print(f"warning: {problem}", markup=False)
 
 
 def _is_done(inventory: Inventory, *, force: bool) -> bool:
@@ -207,26 +214,32 @@ def _run(
     config, place = plan.config, keeper.place
     pipeline = beam.Pipeline(options=options)
     pipeline | "DetectionGain" >> DetectionGain(plan, keeper)
-    with workers_log_to(config.output / WORKER_LOG) as terminal:
+    form = log_form(config.observe, plan.run_id, place)
+    with workers_log_to(config.output / WORKER_LOG, form) as terminal:
+        for reject in plan.rejected:
+            log_reject(reject, config.output)
         result = _watch(pipeline, plan, place, lease, Console(file=terminal))
     counts = _count_settled(plan, place.staged)
     summary = [SummaryRow(**row) for row in read_rows(place.staged, SUMMARY)]
     exit_code = _judge(counts, summary, config, console)
     lease.confirm()
     publish_tables(place)
-    publish_rasters(place)
-    mosaics = describe_mosaics(plan, place)
-    manifest.finish(
+    made = publish_rasters(place) | {safe_name(scene) for scene in keeper.assembled}
+    mosaics = describe_mosaics(plan, place, made)
+    metrics, wall = Metrics.of(result), manifest.elapsed(config.output)
+    run = manifest.finish(
         config.output,
         exit_code=exit_code,
         counts=counts,
-        seconds=_stage_seconds(result),
+        seconds=metrics.stage_seconds,
         pixels=plan.core_pixels,
-        reads=describe_reads(_counters(result, network.NAMESPACE), planning),
+        reads=describe_reads(metrics, planning),
+        metrics=metrics.describe(workers=config.engine.workers, wall=wall),
         parts=list_parts(config.output),
         mosaics=mosaics,
     )
     tidy(place, plan.scenes)
+    _tell(config, run, console)
     console.print(results_table(summary))
     console.print(verdict(summary), markup=False)
     console.print(f"Written to {config.output}", markup=False)
@@ -299,38 +312,6 @@ def _judge(
         console.print(seam, markup=False)
         return ExitCode.GATE_FAILED
     return ExitCode.OK
-
-
-def _stage_seconds(result: PipelineResult) -> dict[str, float]:
-    """Return the seconds that all workers together spent in each stage."""
-    return {stage: count / 1e6 for stage, count in _counters(result, NAMESPACE).items()}
-
-
-def _counters(result: PipelineResult, namespace: str) -> dict[str, int]:
-    """Return the sums over all workers of the counters of a namespace, by name."""
-    counters = result.metrics().query(MetricsFilter().with_namespace(namespace))["counters"]
-    return {counter.key.metric.name: counter.committed for counter in counters}
-
-
-def describe_reads(counts: Mapping[str, int], planning: NetworkUse) -> dict[str, object] | None:
-    """Return what was asked of servers for run.json, or None where nobody counted.
-
-    `planning` is what opening the scenes cost before the workers began.
-    """
-    if not planning.known:
-        return None
-    tiles, requests = counts.get("reads", 0), counts.get("requests", 0)
-    return {
-        "requests": requests,
-        "bytes": counts.get("bytes", 0),
-        "tiles": tiles,
-        "requests_per_tile": round(requests / tiles, 2) if tiles else None,
-        "mosaics": {
-            "requests": counts.get(f"{FOR_MOSAICS}requests", 0),
-            "bytes": counts.get(f"{FOR_MOSAICS}bytes", 0),
-        },
-        "planning": {"requests": planning.requests, "bytes": planning.bytes},
-    }
 
 
 def _describe(row: TileRow) -> str:

@@ -15,12 +15,14 @@ from models.deblurrer import SMALLEST, Deblurrer
 from models.probe import check_fingerprint
 from models.shipped import resolve_weights
 from transforms.arms import MakeArms, make_arms
+from transforms.counters import count_batch, count_devices
 from transforms.functional.blur_estimate import BlurEstimate, estimate_blur
 from transforms.functional.pixels import crop_to, pad_to, shift
 from transforms.functional.radiometry import lock_low_frequencies
 from transforms.functional.sampling import in_sample
 from transforms.functional.sanity import find_symptoms
-from transforms.inference import map_by_shape, map_pending, use_one_thread
+from transforms.inference import map_by_shape, map_pending, pending_windows, use_one_thread
+from transforms.logs import about
 from transforms.records import SHIFT, Arm, DeblurredTile, Image, Mask, Settled, Tile
 from transforms.scene_networks import SceneNetworks
 from transforms.stopwatch import Stopwatch
@@ -229,12 +231,17 @@ class _DeblurBatch(beam.DoFn):
         self._stopwatch = Stopwatch("deblur")
 
     def setup(self) -> None:
-        network = self._shared.acquire(lambda: load_deblurrer(self._config.deblur))
+        with self._stopwatch.loading():
+            network = self._shared.acquire(lambda: load_deblurrer(self._config.deblur))
         self._network_of = open_networks(network, self._config)
 
     def process(self, batch: list[Tile | Settled]) -> list[list[DeblurredTile | Settled]]:
-        with self._stopwatch.running():
-            return [deblur_tiles(batch, self._network_of, self._make, self._policy)]
+        windows = pending_windows(batch, _tile)
+        count_batch(windows)
+        with self._stopwatch.running(len(windows)), about(windows):
+            deblurred = deblur_tiles(batch, self._network_of, self._make, self._policy)
+        count_devices()
+        return [deblurred]
 
     def teardown(self) -> None:
         self._network_of.close()

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from configs.schema import DetectConfig
 from models.detector import Detector
 from models.shipped import resolve_weights
+from transforms.counters import count_devices
 from transforms.functional.boxes import Detections
-from transforms.inference import map_by_shape, map_pending, use_one_thread
+from transforms.inference import map_by_shape, map_pending, pending_windows, use_one_thread
+from transforms.logs import about
 from transforms.records import SHIFT, DeblurredTile, DetectedTile, Image, Settled, Tile
 from transforms.stopwatch import Stopwatch
 
@@ -93,11 +95,15 @@ class _DetectBatch(beam.DoFn):
         self._stopwatch = Stopwatch("detect")
 
     def setup(self) -> None:
-        self._detector = self._shared.acquire(lambda: load_detector(self._config))
+        with self._stopwatch.loading():
+            self._detector = self._shared.acquire(lambda: load_detector(self._config))
 
     def process(self, batch: list[DeblurredTile | Settled]) -> list[list[DetectedTile | Settled]]:
-        with self._stopwatch.running():
-            return [detect_tiles(batch, self._detector)]
+        windows = pending_windows(batch, _tile)
+        with self._stopwatch.running(len(windows)), about(windows):
+            detected = detect_tiles(batch, self._detector)
+        count_devices()
+        return [detected]
 
 
 def _tile(deblurred: DeblurredTile) -> Tile:

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.records import Rejected, Settled, Tile, TileRow
+from transforms.records import Rejected, Settled, Tile, TileRow, Window
 
 Input = TypeVar("Input")
 Output = TypeVar("Output")
@@ -27,11 +27,18 @@ def map_pending(
     Tiles that earlier stages settled pass through. `function` maps n inputs to n outputs; where it
     fails, the batch is halved until the fault stands alone, and that element becomes `Rejected`.
     """
-    pending = [outcome for outcome in outcomes if not isinstance(outcome, TileRow | Rejected)]
+    pending = _pending(outcomes)
     done = iter(_isolate(pending, function, stage=stage, tile_of=tile_of))
     return [
         outcome if isinstance(outcome, TileRow | Rejected) else next(done) for outcome in outcomes
     ]
+
+
+def pending_windows(
+    outcomes: Sequence[Input | Settled], tile_of: Callable[[Input], Tile]
+) -> list[Window]:
+    """Return the windows of a batch that are still under way."""
+    return [tile_of(each).window for each in _pending(outcomes)]
 
 
 def map_by_shape(
@@ -49,6 +56,10 @@ def map_by_shape(
         stack = np.stack([images[index] for index in indices])
         results.update(zip(indices, network(stack), strict=True))
     return [results[index] for index in range(len(images))]
+
+
+def _pending(outcomes: Sequence[Input | Settled]) -> list[Input]:
+    return [outcome for outcome in outcomes if not isinstance(outcome, TileRow | Rejected)]
 
 
 def _isolate(

@@ -16,7 +16,8 @@ from transforms.functional.quality import Mean, Quality, measure_quality
 from transforms.functional.windows import Rectangle
 from transforms.georeference import metres_per_pixel
 from transforms.histogram_rows import SceneHistograms
-from transforms.inference import map_pending
+from transforms.inference import map_pending, pending_windows
+from transforms.logs import about
 from transforms.objects import Judgement, Pairs, judged_at, owns, see_objects
 from transforms.records import (
     Arm,
@@ -159,7 +160,8 @@ class _MeasureBatch(beam.DoFn):
         self._stopwatch = Stopwatch("measure")
 
     def process(self, batch: list[DetectedTile | Settled]) -> list[MeasuredTile | Settled]:
-        with self._stopwatch.running():
+        windows = pending_windows(batch, _tile)
+        with self._stopwatch.running(len(windows)), about(windows):
             return measure_tiles(batch, self._ruler)
 
 

@@ -14,15 +14,16 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
+from transforms.counters import TILES, WRITTEN, count_settled, note_memory
+from transforms.logs import LogForm, about, log_reject
 from transforms.measure import MeasuredTile, settled_of
 from transforms.records import Rejected, Settled, Window
+from transforms.stopwatch import Stopwatch
 from transforms.storage import find_files, reaching, write_bytes_whole
 from transforms.unit_files import Finished, UnitError, decode_unit, encode_unit
 from transforms.workplace import Workplace
 
 MISSING, FINISHED = "missing", "finished"
-NAMESPACE = "units"
-"""Of the counters `resumed` and `damaged`."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,15 +62,17 @@ class Keeper:
             return None
         return finished if self._has_core(finished, window, kept) else None
 
-    def keep(self, outcome: MeasuredTile | Settled) -> None:
-        """Keep a result, or note a reject."""
+    def keep(self, outcome: MeasuredTile | Settled) -> int:
+        """Keep a result, or note a reject; return the bytes written."""
         if isinstance(outcome, Rejected):
-            note = json.dumps(asdict(outcome), ensure_ascii=False)
-            write_bytes_whole(self.place.reject_path(outcome.key), note.encode())
-            return
-        settled = settled_of(outcome)
-        assert not isinstance(settled, Rejected)
-        write_bytes_whole(self.place.unit_path(settled.window), encode_unit(outcome))
+            path = self.place.reject_path(outcome.key)
+            content = json.dumps(asdict(outcome), ensure_ascii=False).encode()
+        else:
+            settled = settled_of(outcome)
+            assert not isinstance(settled, Rejected)
+            path, content = self.place.unit_path(settled.window), encode_unit(outcome)
+        write_bytes_whole(path, content)
+        return len(content)
 
     def _has_core(self, finished: Finished, window: Window, kept: Set[str]) -> bool:
         if not self.cores or window.scene.name in self.assembled:
@@ -80,23 +83,33 @@ class Keeper:
         return self.place.core_path(window.scene, window.core).name in kept
 
 
-def resume(keeper: Keeper) -> beam.PTransform:
-    """Return what parts windows: `MISSING` are to do, `FINISHED` the results of the others."""
-    return beam.ParDo(_Look(keeper)).with_outputs(FINISHED, main=MISSING)
+def resume(keeper: Keeper, log: LogForm | None = None) -> beam.PTransform:
+    """Return what parts windows: `MISSING` are to do, `FINISHED` the results of the others.
+
+    Worker processes log as `log` says from here on; without it, as they do.
+    """
+    return beam.ParDo(_Look(keeper, log)).with_outputs(FINISHED, main=MISSING)
 
 
 class _Look(beam.DoFn):
     """Holds which files there are of the scene seen last; the work is in `Keeper.find`."""
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: Keeper, log: LogForm | None) -> None:
         self._keeper = keeper
-        self._resumed = Metrics.counter(NAMESPACE, "resumed")
+        self._log = log
+        self._stopwatch = Stopwatch("resume")
+        self._resumed = Metrics.counter(TILES, "resumed")
         self._scene, self._kept = "", frozenset[str]()
 
+    def setup(self) -> None:
+        if self._log is not None:
+            self._log.install()
+
     def process(self, window: Window) -> list[Window | TaggedOutput[Literal["finished"], Finished]]:
-        if window.scene.name != self._scene:
-            self._scene, self._kept = window.scene.name, self._keeper.list_kept(window)
-        finished = self._keeper.find(window, self._kept)
+        with self._stopwatch.running(), about([window]):
+            if window.scene.name != self._scene:
+                self._scene, self._kept = window.scene.name, self._keeper.list_kept(window)
+            finished = self._keeper.find(window, self._kept)
         if finished is None:
             return [window]
         self._resumed.inc()
@@ -111,10 +124,25 @@ class KeepUnits(beam.PTransform):
 
     def expand(self, measured: beam.PCollection) -> beam.PCollection:
         """Map MeasuredTile, TileRow or Rejected to the same."""
-        return measured | "Keep" >> beam.Map(keep_unit, self.keeper)
+        return measured | "Keep" >> beam.ParDo(_Keep(self.keeper))
 
 
-def keep_unit(outcome: MeasuredTile | Settled, keeper: Keeper) -> MeasuredTile | Settled:
-    """Keep a result or note a reject, and return it."""
-    keeper.keep(outcome)
-    return outcome
+class _Keep(beam.DoFn):
+    """Counts how windows end, and warns of rejects; the work is in `Keeper.keep`."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._stopwatch = Stopwatch("keep")
+        self._written = Metrics.counter(WRITTEN, "units")
+
+    def process(self, outcome: MeasuredTile | Settled) -> list[MeasuredTile | Settled]:
+        settled = settled_of(outcome)
+        with self._stopwatch.running():
+            self._written.inc(self._keeper.keep(outcome))
+        count_settled(settled)
+        if isinstance(settled, Rejected):
+            log_reject(settled, self._keeper.place.output)
+        return [outcome]
+
+    def finish_bundle(self) -> None:
+        note_memory()

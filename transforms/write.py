@@ -11,16 +11,18 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.metrics import Metrics
 from upath import UPath
 
+from transforms.counters import WRITTEN
 from transforms.georeference import crs_name
 from transforms.parquet import Part, encode, temporary_folder, write_part
-from transforms.storage import find_files, is_local
+from transforms.stopwatch import Stopwatch
+from transforms.storage import find_files, is_local, size_of
 from transforms.tables import Rows, Table
 
 PartKey = tuple[str, str | None]
@@ -56,18 +58,33 @@ class WriteTable(beam.PTransform):
 
     def expand(self, records: beam.PCollection) -> beam.PCollection:
         """Return the parts of the table, as elements of one collection."""
-        write = partial(write_batches, table=self.table, destination=self.destination)
         parts = (
             records
             | "ToBatch" >> beam.Map(to_batch, self.table, self.to_rows, self.destination.shards)
             | "Gather" >> beam.GroupByKey()
-            | "WritePart" >> beam.MapTuple(write)
+            | "WritePart" >> beam.ParDo(_WritePart(self.table, self.destination))
         )
         return (
             records.pipeline
             | "Table" >> beam.Create([self.table], reshuffle=False)
             | "Publish" >> beam.FlatMap(publish, beam.pvalue.AsList(parts), self.destination)
         )
+
+
+class _WritePart(beam.DoFn):
+    """Counts time and bytes; the work is in `write_batches`."""
+
+    def __init__(self, table: Table, destination: Destination) -> None:
+        self._table = table
+        self._destination = destination
+        self._stopwatch = Stopwatch("write")
+        self._written = Metrics.counter(WRITTEN, "tables")
+
+    def process(self, gathered: tuple[PartKey, Iterable[pa.RecordBatch]]) -> list[Part]:
+        with self._stopwatch.running(tiles=0):
+            part = write_batches(*gathered, self._table, self._destination)
+        self._written.inc(size_of(self._destination.output / part.path) or 0)
+        return [part]
 
 
 def write_table(
