@@ -95,7 +95,7 @@ def describe_run(run: Manifest, output: UPath) -> Row:
     row = _described(run, output) | (_measured(output) if counts else {})
     row |= {
         name: counts.get(name)
-        for name in ("planned", "measured", "empty", "rejected", "resumed", "unmade_mosaics")
+        for name in ("planned", "measured", "empty", "rejected", "unmade_mosaics")
     }
     return {column.name: row.get(column.name) for column in RUNS.columns}
 
@@ -105,7 +105,10 @@ def _described(run: Manifest, output: UPath) -> Row:
     engine, sizes = run["config"]["engine"], [scene.get("size") for scene in run["inputs"]]
     counts, wall = run.get("counts") or {}, run["wall_seconds"]
     told = {name: run.get(name) for name in ("settings_id", "error", "state", "code_version")}
-    whole = counts and not counts.get("resumed") and wall > 0
+    metrics = run.get("metrics")
+    resumed = metrics["tiles"].get("resumed", 0) if metrics else None
+    # What an earlier attempt did took no time in this one.
+    whole = counts and not resumed and wall > 0
     return told | {
         "run_id": run["run_id"],
         "started": run["started"],
@@ -118,6 +121,7 @@ def _described(run: Manifest, output: UPath) -> Row:
         "weights": [{"name": name, "sha256": sha} for name, sha in sorted(run["weights"].items())],
         "scenes": len(run["scenes"]),
         "input_bytes": None if None in sizes else sum(sizes),
+        "resumed": resumed,
         "mpix": run["mpix"] if counts else None,
         "wall_seconds": wall,
         "speed": run["mpix"] / wall if whole else None,

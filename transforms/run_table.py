@@ -41,7 +41,9 @@ RUNS = Table(
         Column("measured", "int64", "windows with a result", "1", True),
         Column("empty", "int64", "windows without a valid pixel", "1", True),
         Column("rejected", "int64", "windows without a result", "1", True),
-        Column("resumed", "int64", "windows taken over from an earlier attempt", "1", True),
+        Column(
+            "resumed", "int64", "windows of an earlier attempt; null if nobody counted", "1", True
+        ),
         Column("unmade_mosaics", "int64", "scenes whose mosaic could not be made", "1", True),
         Column("mpix", "float64", "planned pixels, 10^6", "MPix", True),
         Column("wall_seconds", "float64", "from start to end", "s"),
