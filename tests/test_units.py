@@ -11,6 +11,7 @@ from upath import UPath
 
 from transforms.functional.windows import Rectangle
 from transforms.records import Rejected, TileRow, Window
+from transforms.unit_files import seal
 from transforms.units import FINISHED, MISSING, Keeper, KeepUnits, resume
 from transforms.workplace import Workplace
 
@@ -72,8 +73,12 @@ def test_a_mosaic_needs_the_core_unless_it_is_there_or_the_input_was_kept(keeper
     assert find(keeper, WINDOWS[0]) is None
     assembled = dataclasses.replace(keeper, assembled=frozenset({SCENE.name}))
     assert find(assembled, WINDOWS[0]) is not None
-    keeper.place.core_path(SCENE, WINDOWS[0].core).touch()
+    core = keeper.place.core_path(SCENE, WINDOWS[0].core)
+    core.write_bytes(seal(b"pixels"))
     assert find(keeper, WINDOWS[0]) is not None
+    for damaged in (b"", b"pixels", seal(b"pixels")[:-1], seal(b"pixels").replace(b"x", b"y")):
+        core.write_bytes(damaged)
+        assert find(keeper, WINDOWS[0]) is None
     for window, reason in zip(WINDOWS[1:], ({"skipped": True}, {"fallback": "flat"}), strict=True):
         keeper.keep(row_of(window, status="measured", **reason))
         assert find(keeper, window) is not None

@@ -22,6 +22,7 @@ from transforms.native_pixels import distinct_bands
 from transforms.records import DeblurredTile, Rejected, Scene, Settled, Tile
 from transforms.stopwatch import Stopwatch
 from transforms.storage import write_bytes_whole
+from transforms.unit_files import seal
 from transforms.workplace import Workplace
 
 BLOCK = 256
@@ -114,7 +115,7 @@ def _write_core(
         cause = f" ({error.__cause__})" if error.__cause__ else ""
         message = f"{error}{cause}"
         return Rejected(window.key, window.scene.name, "mosaic", type(error).__name__, message)
-    write_bytes_whole(place.core_path(window.scene, window.core), encode_core(pixels))
+    write_bytes_whole(place.core_path(window.scene, window.core), seal(encode_core(pixels)))
     return tile
 
 

@@ -1,4 +1,7 @@
-"""Unit files: a finished window as bytes that show every damage, and nothing that can run code."""
+"""Unit files: a finished window as bytes that show every damage, and nothing that can run code.
+
+Other files beside them are sealed: their SHA-256 follows their content.
+"""
 
 import hashlib
 import zlib
@@ -50,6 +53,16 @@ def decode_unit(content: bytes) -> Finished:
         return _converter().structure(known, MeasuredTile)
     except Exception as error:  # of zlib, msgpack or cattrs: whoever made it was no encode_unit
         raise UnitError(f"a unit file of another version: {error}") from error
+
+
+def seal(content: bytes) -> bytes:
+    """Return bytes with their SHA-256 behind them, where readers of GeoTIFFs do not look."""
+    return content + hashlib.sha256(content).digest()
+
+
+def is_sealed(content: bytes) -> bool:
+    """Say whether bytes are as `seal` returned them."""
+    return hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]
 
 
 @cache

@@ -20,7 +20,7 @@ from transforms.measure import MeasuredTile, settled_of
 from transforms.records import Rejected, Settled, Window
 from transforms.stopwatch import Stopwatch
 from transforms.storage import find_files, reaching, write_bytes_whole
-from transforms.unit_files import Finished, UnitError, decode_unit, encode_unit
+from transforms.unit_files import Finished, UnitError, decode_unit, encode_unit, is_sealed
 from transforms.workplace import Workplace
 
 MISSING, FINISHED = "missing", "finished"
@@ -80,7 +80,14 @@ class Keeper:
         row = finished.row if isinstance(finished, MeasuredTile) else finished
         if row.status == "empty" or row.skipped or row.fallback:
             return True
-        return self.place.core_path(window.scene, window.core).name in kept
+        path = self.place.core_path(window.scene, window.core)
+        if path.name not in kept:
+            return False
+        with reaching(path):
+            whole = is_sealed(path.read_bytes())
+        if not whole:
+            _log.warning("%s is done again: %s is damaged", window.key, path)
+        return whole
 
 
 def resume(keeper: Keeper, log: LogForm | None = None) -> beam.PTransform:
