@@ -29,7 +29,7 @@ from transforms.records import DetectedTile, Rejected, Settled, TileRow, Window
 from transforms.scene_reader import SceneReader
 from transforms.seams import sum_seams
 from transforms.summarize import summarize_rows
-from transforms.workplace import Workplace
+from transforms.workplace import Workplace, safe_name
 from transforms.write import write_table
 
 
@@ -95,8 +95,10 @@ def run_direct(plan: Plan, networks: Networks) -> list[Part]:
     rows = [row for row in settled if isinstance(row, TileRow)]
     rejected = [row for row in settled if isinstance(row, Rejected)]
     if cores is not None:
-        rejected += make_mosaics(settled, plan, place)
-        describe_mosaics(plan, place)
+        unmade = make_mosaics(settled, plan, place)
+        rejected += unmade
+        made = {scene.name for scene in plan.scenes} - {reject.scene for reject in unmade}
+        describe_mosaics(plan, place, {safe_name(name) for name in made})
         tidy(place, [])
     summary = [*summarize_rows(rows, plan.reporter), *sum_seams(measured)]
     reports = Reports.of(plan, place.staged)

@@ -79,14 +79,14 @@ def _is_there(files: Sequence[Manifest], output: UPath) -> bool:
     )
 
 
-def describe_mosaics(plan: Plan, place: Workplace) -> list[Manifest]:
+def describe_mosaics(plan: Plan, place: Workplace, made: Set[str]) -> list[Manifest]:
     """Finish the mosaics in the output of a run, and describe their files for run.json.
 
-    Those that an earlier run left of other scenes go, or all if this one writes none; collection
-    and table of items are those of this run.
+    The scenes that are `made`, by their names as files, have one; all other mosaics are of an
+    earlier run, and go. Collection and table of items are those of this run.
     """
     output = place.output
-    scenes = plan.scenes if plan.config.mosaic.write else ()
+    scenes = [scene for scene in plan.scenes if safe_name(scene.name) in made]
     drop_stale_mosaics(output, scenes)
     named = {safe_name(scene.name): scene for scene in scenes}
     items = publish_items(output, list(named), provenance_of(plan))

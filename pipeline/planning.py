@@ -30,7 +30,7 @@ from transforms.measure import Ruler
 from transforms.read_cost import cost_notes
 from transforms.records import Rejected, Scene, Window
 from transforms.scenes import plan_blurs, plan_scenes, plan_windows
-from transforms.stamps import stamp_all
+from transforms.stamps import Stamp
 from transforms.strata import Stratifier
 from transforms.summarize import Reporter
 
@@ -62,7 +62,7 @@ class Inventory:
     def manifest(self) -> Manifest:
         """Return all that is known of the run before it starts."""
         weights = {w.name: w.sha256 for w in (self.deblurrer, self.detector)}
-        stamps = stamp_all([scene.path for scene in self.scenes])
+        stamps = [stamp_of(scene) for scene in self.scenes]
         scenes = [describe_scene(scene) for scene in self.scenes]
         known = describe_run(self.config, stamps, weights, described=scenes)
         return {**known, "clusters": asdict(self.clusters)}
@@ -183,6 +183,13 @@ def _load_networks(config: RunConfig, *, local: bool) -> tuple[str, ...]:
         return load_detector(config.detect.model_copy(update=elsewhere)).names
     except RuntimeError as error:  # a promised GPU that is not there
         raise ValueError(str(error)) from error
+
+
+def stamp_of(scene: Scene) -> Stamp:
+    """Return what identified a scene's file when it was planned."""
+    path, size, version = scene.path, scene.size, scene.version
+    in_ns = version is not None and version.isdecimal() and "://" not in path
+    return path, size, int(version) if in_ns and version else version
 
 
 def describe_scene(scene: Scene) -> dict[str, Any]:

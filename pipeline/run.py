@@ -79,8 +79,9 @@ def run(
         if _is_done(plan, force=force) and not only:
             return _nothing_to_do(config, console)
         _forget(plan, place, force=force, only=only)
-        known = manifest.published_mosaics(config.output)
-        keeper = Keeper(place, config.mosaic.write, find_assembled(plan, place, known))
+        known = [] if force else manifest.published_mosaics(config.output)
+        assembled = find_assembled(plan, place, known) - set(only)
+        keeper = Keeper(place, config.mosaic.write, assembled)
         manifest.start(config.output, plan.manifest, attempt=attempt)
         try:
             return _run(plan, keeper, options, lease, console, take_network_use())

@@ -21,6 +21,8 @@ from transforms.parquet import list_parts, read_rows
 from transforms.scene_reader import SceneReader
 from transforms.storage import StorageError
 from transforms.tables import REJECTED, TILES
+from transforms.units import Keeper
+from transforms.workplace import Workplace
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +82,9 @@ def test_files_differ_from_local_ones_in_the_name_of_the_run_alone(store, stored
 
 def test_a_finished_run_left_its_tables_its_log_and_nothing_else(store, stored):
     output, _ = stored
-    names = [key.removeprefix("out/") for key in store.list_keys() if key.startswith("out/")]
+    keys = [key.removeprefix("out/") for key in store.list_keys() if key.startswith("out/")]
+    names = [key for key in keys if not key.startswith("_work/")]
+    assert len(keys) - len(names) == 9  # what is kept of its windows
     parts = manifest.read(output)["outputs"]
     assert names == sorted(["_workers.log", "run.json", *(part["path"] for part in parts)])
     assert {part.path for part in list_parts(output)} == {part["path"] for part in parts}
@@ -157,7 +161,8 @@ def test_stale_parts_are_removed_and_a_lost_part_is_made_again(store, scene, one
 def test_secrets_stay_in_the_environment(store, stored, scene):
     plan = plan_run(configure(f"{store.url}/out", scene, **SMALL))
     UPath(plan.config.output).exists()
-    shipped = pickle.dumps(DetectionGain(plan, progress=None))
+    place = Workplace.of(plan.config.output, attempt="one", settings="")
+    shipped = pickle.dumps(DetectionGain(plan, Keeper(place)))
     texts = [shipped, store.get("out/run.json"), store.get("out/_workers.log")]
     assert all(word.encode() not in text for text in texts for word in (SECRET, ACCESS_KEY))
 
@@ -191,7 +196,8 @@ def test_a_scene_that_is_refused_halfway_is_a_reject_and_the_others_are_read(
     section = config.input.model_copy(update={"scenes": tuple(content["input"]["scenes"])})
     config = config.model_copy(update={"input": section})
     plan = plan_run(config)
-    monkeypatch.setattr("pipeline.run.plan_run", lambda *_, **__: plan)
+    for step in ("take_inventory", "complete_plan"):
+        monkeypatch.setattr(f"pipeline.run.{step}", lambda *_, **__: plan)
     store.fail("other.tif", times=10_000, status=503)
     assert run(config) == ExitCode.OK
     store.heal()
@@ -205,7 +211,8 @@ def test_stumbling_servers_change_no_row(store, stored, scene, monkeypatch, one_
     monkeypatch.setenv("GDAL_HTTP_RETRY_DELAY", "0.1")
     config = configure(f"{store.url}/stumbling", scene, **SMALL)
     store.fail("scene.tif", times=3, status=503)
-    store.fail("stumbling/tiles/", times=1, status=503, method="PUT")
+    for folder in ("_work/units/", "_work/attempts/", "tiles/"):
+        store.fail(f"stumbling/{folder}", times=1, status=503, method="PUT")
     assert run(config) == ExitCode.OK
     for table in ALL_TABLES:
         assert list(read_rows(config.output, table)) == list(read_rows(stored[0], table))

@@ -3,17 +3,21 @@
 import os
 
 import pytest
+import rasterio
+from rasterio.shutil import copy
 from scenes import textured, write_picture
 from small_runs import configure, tables
 from stub_networks import STUBS, keep, use_stubs
 from upath import UPath
 
 import pipeline.run
+import transforms.assembler
 from pipeline import manifest
 from pipeline.errors import BrokenRunError
 from pipeline.lease import LeaseError, leased
 from pipeline.manifest import OutputError
 from pipeline.run import run
+from transforms.records import Rejected
 
 pytestmark = pytest.mark.usefixtures("one_code_version")
 
@@ -141,10 +145,16 @@ def test_force_does_all_again(folder, network):
 def test_only_does_some_scenes_again(folder, network):
     assert run(settings(folder, mosaic={"write": True})) == 0
     before = files(folder / "run")
+    mosaics = [folder / "run" / "mosaics" / f"{name}.tif.deblurred.tif" for name in ("a", "b")]
+    numbers = [os.stat(path).st_ino for path in mosaics]
     network.taken()
     assert run(settings(folder, mosaic={"write": True}), only=["b.tif"]) == 0
     assert network.taken() == CORES
     assert files(folder / "run") == before
+    assert [os.stat(path).st_ino == n for path, n in zip(mosaics, numbers, strict=True)] == [
+        True,
+        False,
+    ]
 
 
 def test_only_needs_a_scene_of_the_run_and_the_results_of_the_others(folder, network):
@@ -187,6 +197,23 @@ def test_a_replaced_scene_is_done_again_and_what_was_kept_of_it_goes(folder, net
     assert [path.name for path in (folder / "run" / "mosaics").glob("a.*")] == []
 
 
+def test_a_scene_whose_parts_changed_is_done_again(folder, network):
+    (folder / "parts").mkdir()
+    part = write_picture(folder / "parts" / "b.tif", textured(SIDE, SIDE, 3))
+    with rasterio.open(part) as dataset:
+        copy(dataset, folder / "b.vrt", driver="VRT")
+    config = settings(folder)
+    config = config.model_copy(
+        update={"input": config.input.model_copy(update={"scenes": (f"{folder}/?.vrt",)})}
+    )
+    assert run(config) == 0
+    assert run(config) == 99
+    network.taken()
+    write_picture(part, textured(SIDE, SIDE, 4))
+    assert run(config) == 0
+    assert network.taken() == CORES
+
+
 def test_other_ways_to_sum_up_need_no_network(folder, network):
     assert run(settings(folder)) == 0
     network.taken()
@@ -214,6 +241,24 @@ def test_a_mosaic_that_was_lost_is_made_again_with_its_cores(folder, network):
     assert run(config) == 0
     assert network.taken() == CORES
     assert files(folder / "run") == before
+
+
+def test_a_scene_without_a_mosaic_now_loses_the_one_it_had(folder, network, monkeypatch):
+    config = settings(folder, mosaic={"write": True})
+    assert run(config) == 0
+
+    def refuse(scene, receipts, config, tags, place, scratch):
+        if scene.name == "a.tif":
+            return Rejected(scene.name, scene.name, "mosaic", "MosaicError", "no")
+        return assemble(scene, receipts, config, tags, place, scratch)
+
+    assemble = transforms.assembler.assemble_mosaic
+    monkeypatch.setattr(transforms.assembler, "assemble_mosaic", refuse)
+    assert run(config, force=True) == 3
+    names = {path.name for path in (folder / "run" / "mosaics").iterdir()}
+    assert not {name for name in names if name.startswith("a.")}
+    assert "b.tif.item.json" in names
+    assert {each["path"][8] for each in manifest.read(folder / "run")["mosaics"]} == {"b"}
 
 
 def test_a_reject_is_tried_again_and_nothing_else(folder, network, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from transforms.map_tiles import find_map_tiles
-from transforms.stamps import stamp, stamp_all
+from transforms.stamps import stamp, stamp_beside
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -96,6 +96,12 @@ def test_what_cannot_be_reached_is_unknown(tmp_path, store, website):
         assert stamp(path) == (path, None, None)
 
 
-def test_many_are_asked_at_once_and_stay_in_order(store, tmp_path):
-    urls = [store.put(f"in/{number}.tif", bytes(number)) for number in range(40)]
-    assert [size for _, size, _ in stamp_all(urls)] == list(range(40))
+def test_what_lies_beside_a_file_is_stamped_by_name_size_and_time(tmp_path):
+    scene, side, far = str(tmp_path / "a.vrt"), tmp_path / "a.ovr", "/vsis3/bucket/b.tif"
+    side.write_bytes(b"one")
+    assert stamp_beside(scene, [scene]) is None
+    first = stamp_beside(scene, [scene, str(side), far])
+    assert stamp_beside(scene, [far, str(side), scene]) == first
+    assert stamp_beside(scene, [scene, str(side)]) != first
+    side.write_bytes(b"other")
+    assert stamp_beside(scene, [scene, str(side), far]) != first

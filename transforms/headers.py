@@ -12,19 +12,14 @@ from configs.schema import ReadConfig, RunConfig
 from transforms.exif import read_exif
 from transforms.functional.orientation import is_swapped, upright_size
 from transforms.gdal import gdal_settings
-from transforms.opening import (
-    FileStamp,
-    check_source_name,
-    open_source,
-    stamp_file,
-    why_unreadable,
-)
+from transforms.opening import check_source_name, open_source, why_unreadable
 from transforms.records import Scene, Source
 from transforms.resampling import resample
 from transforms.row_bands import PICTURES
 from transforms.scene_bands import choose_bands
 from transforms.scene_checks import SceneError, check_pixels, check_size
 from transforms.scene_places import IN_PIXELS, locate
+from transforms.stamps import stamp, stamp_beside
 from transforms.stretches import find_stretch
 
 
@@ -49,21 +44,23 @@ def open_scene(source: Source, config: RunConfig) -> Scene:
     with rasterio.Env(**gdal_settings()):
         try:
             check_source_name(path)
-            stamp = stamp_file(path)
+            _, size, version = stamp(path)
             dataset = open_source(path, config.input)
         except (RasterioError, OSError) as error:
             raise SceneError(why_unreadable(path, error)) from error
         except ValueError as error:
             raise SceneError(str(error)) from error
         with dataset:
-            return _describe(dataset, source, config, stamp)
+            scene = _describe(dataset, source, config)
+            beside = stamp_beside(path, dataset.files)
+    known = None if version is None else str(version)
+    return replace(scene, size=size, version=known, beside=beside)
 
 
-def _describe(dataset: DatasetReader, source: Source, config: RunConfig, stamp: FileStamp) -> Scene:
+def _describe(dataset: DatasetReader, source: Source, config: RunConfig) -> Scene:
     check_size(dataset, config.input)
     bands = choose_bands(dataset, config.read.bands)
     check_pixels(dataset, bands, config.read)
-    size, version = stamp
     scene = Scene(
         name=source.name,
         path=source.path,
@@ -73,8 +70,6 @@ def _describe(dataset: DatasetReader, source: Source, config: RunConfig, stamp: 
         dtype=dataset.dtypes[bands[0] - 1],
         crs=None,
         transform=IN_PIXELS,
-        size=size,
-        version=version,
         time=source.time,
         item=source.item,
     )

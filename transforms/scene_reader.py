@@ -160,11 +160,8 @@ class SceneReader:
 
 def check_unchanged(scene: Scene) -> None:
     """Raise ValueError if a local file is not the one that was planned, OSError if it is gone."""
-    planned = (scene.size, scene.version)
-    if planned == (None, None):
-        return
-    found = stamp_file(scene.path)
-    if found != planned:
+    planned, found = (scene.size, scene.version), stamp_file(scene.path)
+    if (None, None) not in (planned, found) and found != planned:
         how = "" if found[0] == scene.size else f": it had {scene.size} bytes and has {found[0]}"
         raise ValueError(
             f"{scene.path} has changed since it was planned{how}. It is still being written: wait "

@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -21,12 +20,6 @@ What nobody tells is None: a change cannot be seen there.
 
 SECONDS = 10
 """After which a web server that does not answer is taken for one that does not tell."""
-
-
-def stamp_all(paths: Sequence[str]) -> list[Stamp]:
-    """Return the stamps of many files, in their order; URLs are asked 16 at a time."""
-    with ThreadPoolExecutor(16) as pool:
-        return list(pool.map(stamp, paths))
 
 
 def stamp(path: str | Path) -> Stamp:
@@ -48,6 +41,18 @@ def stamp(path: str | Path) -> Stamp:
         return name, *_ask_file(Path(name))
     except (OSError, ValueError, HTTPException):  # a URLError is an OSError, as is a StorageError
         return name, None, None
+
+
+def stamp_beside(path: str, files: Sequence[str]) -> str | None:
+    """Return a digest of the local files that belong to a raster; None if there are no others.
+
+    `files` is what GDAL says it is made of. Of those on servers the names count alone.
+    """
+    others = sorted(set(files) - {path})
+    if not others:
+        return None
+    known = [(name, *_ask_file(Path(name))) if Path(name).is_file() else name for name in others]
+    return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
 
 
 def _ask_file(path: Path) -> tuple[int, int | str]:
