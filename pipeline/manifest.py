@@ -91,22 +91,21 @@ def describe_run(
     }
 
 
-def start(output: UPath, manifest: Manifest, *, attempt: str = "") -> None:
-    """Write the manifest of a run that begins now.
+def start(output: UPath, manifest: Manifest, *, attempt: str = "") -> Manifest:
+    """Write the manifest of a run that begins now, and return it.
 
     What the folder says of an earlier attempt's mosaics stays known, as `published`: they need not
     be made again. Raises StorageError if the output is on a store that does not let us.
     """
-    _write(
-        output,
-        {
-            **manifest,
-            "state": "running",
-            "attempt": attempt,
-            "started": _now().isoformat(),
-            "published": published_mosaics(output),
-        },
-    )
+    begun = {
+        **manifest,
+        "state": "running",
+        "attempt": attempt,
+        "started": _now().isoformat(),
+        "published": published_mosaics(output),
+    }
+    _write(output, begun)
+    return begun
 
 
 def published_mosaics(output: UPath) -> list[Manifest]:

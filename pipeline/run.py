@@ -23,14 +23,14 @@ from pipeline.detection_gain import DetectionGain
 from pipeline.direct import Networks, settle_windows
 from pipeline.errors import BrokenRunError
 from pipeline.lease import Lease, LeaseLostError, leased
-from pipeline.manifest import Counts, ExitCode, Manifest, OutputError
+from pipeline.manifest import Counts, ExitCode, OutputError
 from pipeline.metrics import Metrics, describe_reads
 from pipeline.mosaics import describe_mosaics, find_assembled
 from pipeline.planning import Inventory, Plan, complete_plan, describe, plan_run, take_inventory
 from pipeline.preflight import check_engine
 from pipeline.progress import ProgressBar, Tallier
-from pipeline.prometheus import report_run
 from pipeline.publish import publish_rasters, publish_tables, tidy
+from pipeline.telling import tell_of_end, tell_of_start
 from pipeline.verdict import results_table, verdict
 from pipeline.watch import run_watched
 from pipeline.worker_log import log_form, workers_log_to
@@ -82,7 +82,8 @@ def run(
         known = [] if force else manifest.published_mosaics(config.output)
         assembled = find_assembled(plan, place, known) - set(only)
         keeper = Keeper(place, config.mosaic.write, assembled)
-        manifest.start(config.output, plan.manifest, attempt=attempt)
+        begun = manifest.start(config.output, plan.manifest, attempt=attempt)
+        _warn(tell_of_start(config, begun), console)
         try:
             return _run(plan, keeper, options, lease, console, take_network_use())
         except BaseException as error:
@@ -104,12 +105,11 @@ def _note_failure(config: RunConfig, message: str, console: Console) -> None:
     except (OSError, OutputError) as error:
         console.print(f"run.json still says that the run is at work: {error}", markup=False)
         return
-    _tell(config, run, console)
+    _warn(tell_of_end(config, run), console)
 
 
-def _tell(config: RunConfig, run: Manifest, console: Console) -> None:
-    """Tell those who watch runs how one ended; that they cannot be told does not change that."""
-    for problem in report_run(config.observe, config.output, run):
+def _warn(problems: Sequence[str], console: Console) -> None:
+    for problem in problems:
         console.print(f"warning: {problem}", markup=False)
 
 
@@ -240,7 +240,7 @@ def _run(
         mosaics=mosaics,
     )
     tidy(place, plan.scenes)
-    _tell(config, run, console)
+    _warn(tell_of_end(config, run), console)
     console.print(results_table(summary))
     console.print(verdict(summary), markup=False)
     console.print(f"Written to {config.output}", markup=False)
