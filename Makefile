@@ -1,9 +1,13 @@
 # make demo   install everything into .venv and run the main job on the demo scene
 # make test   install everything into .venv and run every check
+# make engines   what the tests of Flink and Prism need: a cluster's jars, a job server, a binary
 PYTHON ?= python3
 BIN := .venv/bin
+ENGINES ?= $(HOME)/.cache/aerial-deblur/engines
+FLINK := 1.20.5
+BEAM := 2.77.0
 
-.PHONY: demo test quick check format clean
+.PHONY: demo test quick check format engines clean
 
 demo: .venv/installed
 	$(BIN)/aerial-deblur demo
@@ -29,6 +33,26 @@ format: .venv/installed
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable ".[test]"
 	touch $@
+
+# Kept outside the checkout: a third of a gigabyte, which changes with the versions alone.
+engines: $(ENGINES)/flink-$(FLINK)/lib $(ENGINES)/flink-job-server-$(FLINK).jar $(ENGINES)/prism-$(BEAM)
+
+# The package has no wheel and nothing to build: its archive holds the jars of Flink's own release.
+$(ENGINES)/flink-$(FLINK)/lib: | .venv/installed
+	mkdir -p $(@D)/download
+	$(BIN)/python -m pip download --quiet --no-deps --no-binary :all: --dest $(@D)/download \
+		apache-flink-libraries==$(FLINK)
+	tar xzf $(@D)/download/*.tar.gz -C $(@D)/download --strip-components=1
+	mv $(@D)/download/deps/lib $@
+	rm -rf $(@D)/download
+
+$(ENGINES)/flink-job-server-$(FLINK).jar: examples/flink/pom.xml
+	mvn --batch-mode --quiet --file $< package -Dflink.version=$(FLINK) -Djar=$@
+
+$(ENGINES)/prism-$(BEAM):
+	GOBIN=$(@D)/bin go install github.com/apache/beam/sdks/v2/go/cmd/prism@v$(BEAM)
+	mv $(@D)/bin/prism $@
+	rmdir $(@D)/bin
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -3,12 +3,14 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import BrokenRunError
+from pipeline.leaving import leave
 
 if TYPE_CHECKING:
     from configs.schema import RunConfig
@@ -23,10 +25,22 @@ deblurring did to detection, with controls.
 """
 
 OK, BROKEN, BAD_CONFIG = 0, 1, 2
+INTERRUPTED = 128 + signal.SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code (see docs/running.md)."""
+    try:
+        return leave(_run_command(arguments))
+    except KeyboardInterrupt:
+        print("aerial-deblur: interrupted", file=sys.stderr)
+        return leave(INTERRUPTED)
+    except SystemExit as ended:
+        leave(ended.code if isinstance(ended.code, int) else BROKEN)
+        raise
+
+
+def _run_command(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Libraries below warn of what does not concern a user, such as cloud clients not installed.
     logging.getLogger().setLevel(logging.ERROR)

@@ -19,13 +19,15 @@ def counted_pipeline(
     *,
     seconds: float = 0,
     fails_at: int | None = None,
+    fails_once_at: int | None = None,
     dies_at: int | None = None,
     hangs_at: int | None = None,
 ) -> beam.Pipeline:
     """Return a pipeline that adds up 0 to `count - 1` by their remainders.
 
     Every number leaves a file `unit-N` in the folder, every sum a file `sum-KEY`. A number takes
-    `seconds`; one may raise, kill its process the first time it is met, or hang.
+    `seconds`; one may raise, always or the first time it is met, kill its process the first time,
+    or hang.
     """
     folder.mkdir(parents=True, exist_ok=True)
     place, keys = str(folder), KEYS
@@ -35,6 +37,9 @@ def counted_pipeline(
         time.sleep(seconds)
         if number == fails_at:
             raise ValueError(f"number {number} is not liked")
+        if number == fails_once_at and not os.path.exists(f"{place}/failed"):
+            Path(place, "failed").touch()
+            raise OSError(f"number {number} is not there yet")
         if number == hangs_at:
             time.sleep(3600)
         if number == dies_at and not os.path.exists(f"{place}/died"):

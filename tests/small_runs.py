@@ -7,6 +7,7 @@ from scenes import write_picture
 from configs.load import validate
 from configs.schema import RunConfig
 from pipeline import manifest
+from pipeline.demo import write_demo_scene
 from pipeline.run import run
 from transforms.functional.blur import blur_tile
 from transforms.functional.render import render_scene
@@ -41,6 +42,15 @@ def again(finished: Path, output: Path, **changes) -> Path:
     config = config_of(finished).model_copy(update={"output": output} | changes)
     assert run(config) == 0
     return output
+
+
+def local_run(folder: Path) -> Path:
+    """Run a job of four windows with labels in this process, for comparison with other engines."""
+    scene, labels = write_demo_scene(folder, seed=3, size=320)
+    blur = {"lengths": [9], "angles": [30]}
+    read = {"core": 160, "halo": 32, "blur": blur}
+    assert run(configure(folder / "run", scene, labels, read=read, engine={"batch_size": 1})) == 0
+    return folder / "run"
 
 
 def tables(output: Path) -> dict[str, bytes]:
