@@ -17,7 +17,12 @@ JSON_SUFFIXES = (".geojson", ".json")
 PARQUET_SUFFIXES = (".parquet", ".geoparquet")
 OGR_SUFFIXES = (".shp", ".gpkg", ".fgb")
 _HEADS = {".shp": b"\0\0\x27\x0a", ".gpkg": b"SQLite format 3\0", ".fgb": b"fgb"}
-_UNREADABLE = (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError)
+_UNREADABLE = (
+    pyogrio.errors.DataSourceError,
+    pyogrio.errors.DataLayerError,
+    UnicodeDecodeError,
+    shapely.errors.ShapelyError,
+)
 MAP_SUFFIXES = (*JSON_SUFFIXES, *PARQUET_SUFFIXES, *OGR_SUFFIXES)
 
 
@@ -115,7 +120,7 @@ def read_ogr(path: Path, field: str | None) -> MapShapes:
         wanted = _choose_fields(list(pyogrio.read_info(path)["fields"]), field, path)
         meta, _, wkb, columns = pyogrio.raw.read(path, columns=wanted, force_2d=True)
         shapes = shapely.from_wkb(wkb)
-    except (*_UNREADABLE, shapely.errors.ShapelyError) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if meta["crs"] is None:
         raise ValueError(

@@ -14,6 +14,7 @@ from transforms.outlines import (
     Shapes,
     check_degrees,
     check_swapped,
+    check_vertices,
     known_crs,
 )
 
@@ -98,8 +99,7 @@ def _polygons(features: list[list[list[Ring]]], path: Path) -> Shapes:
         vertices = np.fromiter(points, np.float64).reshape(-1, 2)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} holds a vertex that is not two numbers: {error}") from error
-    if not np.isfinite(vertices).all():
-        raise ValueError(f"{path} holds a vertex that is not finite")
+    check_vertices(vertices, path)
     try:
         polygons = shapely.polygons(
             shapely.linearrings(vertices, indices=_owners(rings)), indices=_owners(parts)

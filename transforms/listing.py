@@ -56,6 +56,8 @@ def list_paths(pattern: str, *, folder: str = "") -> list[str]:
     cannot be listed.
     """
     scheme = scheme_of(pattern)
+    if "\0" in pattern:
+        raise SourceError(f"{pattern!r} is no name of a file: it holds a zero character")
     if scheme in STORES:
         found = _list_store(pattern)
     elif scheme:

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 FLAGS = ("ignore", "iscrowd")
 """Properties that say, by true or 1, that an object is not judged, or is a group of objects."""
 
+FARTHEST = 1e12
+"""No coordinate of a map is larger, whatever its unit."""
+
 REMEDY = (
     "labels are polygons, and so are areas: write each object as its box, or buffer its point to "
     "its size"
@@ -128,8 +131,15 @@ def check_polygons(shapes: Shapes, path: Path) -> None:
     odd = ~np.isin(shapely.get_type_id(shapes), polygons) | shapely.is_empty(shapes)
     for row in np.flatnonzero(odd)[:1]:
         raise ValueError(f"{path}: row {row} has the geometry {shapes[row]}: {REMEDY}")
-    if not np.isfinite(shapely.get_coordinates(shapes)).all():
+    check_vertices(shapely.get_coordinates(shapes), path)
+
+
+def check_vertices(vertices: NDArray[np.float64], path: Path) -> None:
+    """Raise ValueError if a vertex is not finite, or lies where no unit of a map reaches."""
+    if not np.isfinite(vertices).all():
         raise ValueError(f"{path} holds a vertex that is not finite")
+    if len(vertices) and np.abs(vertices).max() > FARTHEST:
+        raise ValueError(f"{path} holds a vertex at {np.abs(vertices).max():g}, beyond any map")
 
 
 def check_degrees(shapes: Shapes, crs: str, path: Path) -> None:

@@ -12,6 +12,12 @@ from configs.schema import StacConfig
 from transforms.entries import as_utc
 from transforms.hrefs import SourceError
 
+_MALFORMED = (
+    *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+    shapely.errors.ShapelyError,
+)
+"""What shapely raises on what is no GeoJSON."""
+
 
 @dataclass(frozen=True)
 class Extent:
@@ -63,7 +69,10 @@ class ItemFilter:
         places = [] if extent.geometry is None else [_shape_of(extent.geometry)]
         if extent.bbox is not None:
             places.append(box_area(extent.bbox))
-        return bool(places) and all(shapely.intersects(self.area, place) for place in places)
+        try:
+            return bool(places) and all(shapely.intersects(self.area, place) for place in places)
+        except shapely.errors.ShapelyError as error:
+            raise SourceError(f"its place is none: {error}") from error
 
 
 def _interval(text: str) -> tuple[datetime | None, datetime | None]:
@@ -112,5 +121,5 @@ def box_area(bbox: Sequence[float]) -> shapely.Geometry:
 def _shape_of(geometry: Mapping[str, Any]) -> shapely.Geometry:
     try:
         return shapely.make_valid(shapely.geometry.shape(geometry))
-    except (AttributeError, KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
+    except _MALFORMED as error:
         raise SourceError(f"the geometry is no GeoJSON: {error!r}") from error
