@@ -70,9 +70,10 @@ class EngineConfig(Section):
 class ObserveConfig(Section):
     """What an operator is told beside run.json.
 
-    `log` is the form of the lines in `_workers.log`. `prometheus` is a file for the node exporter's
-    textfile collector, `pushgateway` the URL of one, `lineage` a file of OpenLineage events, one a
-    line. `history` is the Parquet file that gets a row for every run that comes to its end.
+    `log` is the form of the lines in `_workers.log`. `prometheus` is a file NAME.prom for the node
+    exporter's textfile collector, `pushgateway` the URL of one, `lineage` a file of OpenLineage
+    events, one a line. `history` is the Parquet file that gets a row for every run that comes to
+    its end.
     """
 
     log: Literal["text", "json"] = "text"
@@ -80,6 +81,13 @@ class ObserveConfig(Section):
     pushgateway: str | None = None
     lineage: Path | None = None
     history: File | None = None
+
+    @field_validator("prometheus")
+    @classmethod
+    def _is_collected(cls, path: Path | None) -> Path | None:
+        if path is not None and path.suffix != ".prom":
+            raise ValueError(f"prometheus must be NAME.prom, or nobody collects it, got {path}")
+        return path
 
     @field_validator("pushgateway")
     @classmethod

@@ -13,8 +13,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-USUAL = re.compile(r"(DEBUG|INFO|WARNING|ERROR|CRITICAL):([\w.]+):(.*)", re.DOTALL)
-"""How Python's logging writes lines where nobody told it how."""
+KNOWN = (
+    re.compile(r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL):(?P<logger>[\w.]+):(?P<message>.*)"),
+    re.compile(r"\[.*?\] (?P<level>[A-Z]+) (?P<logger>[\w.$]+) - (?P<message>.*)"),
+)
+"""How Python's logging writes lines where nobody told it how, and how Java's job servers do."""
+JAVA_LEVELS = {"TRACE": "DEBUG", "WARN": "WARNING"}
 PRINTED = "stderr"
 """The logger of lines that were printed, not logged."""
 
@@ -42,17 +46,15 @@ def is_logged(text: str) -> bool:
 
 def wrap(text: str, run_id: str, attempt: str) -> bytes:
     """Return a printed line as an object, which is as old as we know of it."""
-    usual = USUAL.fullmatch(text)
-    level, logger, message = usual.groups() if usual else ("INFO", PRINTED, text)
-    known = {
-        "level": level,
-        "logger": logger,
-        "message": message,
+    found = next((match for known in KNOWN if (match := known.fullmatch(text))), None)
+    line = found.groupdict() if found else {"level": "INFO", "logger": PRINTED, "message": text}
+    line |= {
+        "level": JAVA_LEVELS.get(line["level"], line["level"]),
         "run_id": run_id,
         "attempt": attempt,
         "time": datetime.now(UTC).isoformat(),
     }
-    return f"{json.dumps(known, ensure_ascii=False)}\n".encode(errors="backslashreplace")
+    return f"{json.dumps(line, ensure_ascii=False)}\n".encode(errors="backslashreplace")
 
 
 def main() -> None:

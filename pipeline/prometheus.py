@@ -109,6 +109,7 @@ def _describe_end(run: Manifest) -> Iterator[Metric]:
         "run_id": run["run_id"],
         "code_version": run["code_version"],
         "engine": config["engine"]["name"],
+        "device": config["deblur"]["device"],
         "output": config["output"],
     }
     yield _gauge("run_info", "What ran last", run, {tuple(known.items()): 1})

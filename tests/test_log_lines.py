@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from pipeline.log_lines import to_json_lines
 
 LOGGED = json.dumps({"time": "t", "level": "INFO", "logger": "a", "message": "m", "tile": "x"})
@@ -29,13 +31,16 @@ def test_what_was_printed_is_wrapped():
     }
 
 
-def test_the_usual_form_of_logging_is_understood():
-    [line] = convert(b"ERROR:apache_beam.runners.worker:it: failed\n")
-    assert (line["level"], line["logger"], line["message"]) == (
-        "ERROR",
-        "apache_beam.runners.worker",
-        "it: failed",
-    )
+@pytest.mark.parametrize(
+    ("printed", "level", "logger", "message"),
+    [
+        ("ERROR:apache_beam.worker:it: failed", "ERROR", "apache_beam.worker", "it: failed"),
+        ("[main] WARN org.apache.Job - a - b", "WARNING", "org.apache.Job", "a - b"),
+    ],
+)
+def test_the_usual_forms_of_logs_are_understood(printed, level, logger, message):
+    [line] = convert(f"{printed}\n".encode())
+    assert (line["level"], line["logger"], line["message"]) == (level, logger, message)
 
 
 def test_lines_that_only_look_like_objects_are_wrapped():

@@ -48,7 +48,10 @@ def test_a_run_stands_in_the_history_and_the_lineage_well_ended_or_not(
 
 def test_a_run_that_nobody_can_be_told_of_ends_well(tmp_path, settings, capsys):
     (tmp_path / "file").touch()
-    told = dict.fromkeys(("history", "lineage", "prometheus"), tmp_path / "file" / "x.parquet")
+    told = {
+        name: tmp_path / "file" / f"x.{suffix}"
+        for name, suffix in (("history", "parquet"), ("lineage", "jsonl"), ("prometheus", "prom"))
+    }
     assert run(settings("run", **told)) == 0
     said = capsys.readouterr().err.replace("\n", " ")
     assert said.count("warning:") == 4

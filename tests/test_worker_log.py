@@ -8,11 +8,17 @@ import signal
 import subprocess
 import sys
 
+import pytest
+from scenes import textured, write_picture
+from small_runs import configure
 from upath import UPath
 
 from pipeline import worker_log
+from pipeline.run import run
 from pipeline.worker_log import workers_log_to
 from transforms.logs import LogForm
+from transforms.parquet import read_rows
+from transforms.tables import REJECTED
 
 
 def test_processes_log_to_the_file_and_the_stream_to_the_terminal(tmp_path, capfd):
@@ -75,3 +81,43 @@ def test_a_worker_that_does_not_end_does_not_hold_up_the_run(tmp_path, monkeypat
         worker = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     assert worker.poll() is None
     worker.communicate(b"\n")
+
+
+def write_damaged_scene(folder):
+    """Write a scene of 2 x 2 blocks, of which the last cannot be decoded."""
+    path = folder / "damaged.tif"
+    blocks = {"tiled": True, "blockxsize": 128, "blockysize": 128, "compress": "deflate"}
+    write_picture(path, textured(256, 256, seed=1), **blocks)
+    content = bytearray(path.read_bytes())
+    content[-2000:] = bytes(2000)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_warns_once_of_each_reject_with_the_command_that_tries_it_again(tmp_path, workers):
+    scenes = write_damaged_scene(tmp_path).parent
+    (scenes / "text.tif").write_text("no raster")
+    config = configure(
+        UPath(tmp_path / "run"),
+        scenes / "*.tif",
+        read={"core": 128, "halo": 32},
+        engine={"workers": workers},
+        observe={"log": "json"},
+        arms={"controls": []},
+        max_rejected=1.0,
+    )
+    assert run(config) == 0
+    text = (config.output / "_workers.log").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    warned = [line for line in lines if "replay" in line]
+    columns = ("key", "scene", "stage", "exception", "replay")
+    rejected = read_rows(config.output, REJECTED, columns)
+    told = [tuple(line[name] for name in ("tile", *columns[1:])) for line in warned]
+    assert sorted(told) == sorted(tuple(row[name] for name in columns) for row in rejected)
+    assert {line["stage"] for line in warned} == {"open", "read"}
+    assert all(line["level"] == "WARNING" for line in warned)
+    assert len({(line["run_id"], line["attempt"]) for line in lines}) == 1
+    by_worker = next(line["process"] != os.getpid() for line in warned if line["stage"] == "read")
+    assert by_worker == (workers > 1)

@@ -14,6 +14,7 @@ from upath import UPath
 
 from configs.schema import RunConfig
 from transforms.assembler import open_assembler
+from transforms.logs import log_reject
 from transforms.mosaic_status import CLASSES, Receipt, receipts_of
 from transforms.network import NetworkMeter
 from transforms.records import Rejected, Scene, Settled
@@ -99,6 +100,8 @@ class _AssembleMosaic(beam.DoFn):
             with self._stopwatch.running():
                 mosaic = self._assembler.assemble(each, joined["receipts"])
             self._network.count()
+            if isinstance(mosaic, Rejected):
+                log_reject(mosaic, self._place.output)
             yield mosaic
 
     def teardown(self) -> None:
