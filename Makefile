@@ -1,5 +1,6 @@
 # make demo   install everything into .venv and run the main job on the demo scene
 # make test   install everything into .venv and run every check
+# make audit  ask PyPI's advisories about every installed version
 # make engines   what the tests of Flink and Prism need: a cluster's jars, a job server, a binary
 PYTHON ?= python3
 BIN := .venv/bin
@@ -7,7 +8,7 @@ ENGINES ?= $(HOME)/.cache/aerial-deblur/engines
 FLINK := 1.20.5
 BEAM := 2.77.0
 
-.PHONY: demo test quick check format engines clean
+.PHONY: demo test quick check format audit engines clean
 
 demo: .venv/installed
 	$(BIN)/aerial-deblur demo
@@ -26,6 +27,13 @@ check: .venv/installed
 format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Without --strict, packages that could not be asked about would count as free of faults.
+audit: .venv/installed
+	test -x .venv/audit/bin/python || $(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet --upgrade pip-audit
+	$(BIN)/python -m pip freeze --exclude-editable > .venv/audit/installed.txt
+	.venv/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement .venv/audit/installed.txt
 
 .venv/installed: setup.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, got " + sys.version)'
