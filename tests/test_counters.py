@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import apache_beam as beam
-import pytest
 from made_rows import make_scene
 from upath import UPath
 
@@ -52,13 +51,6 @@ def test_pictures_are_counted_by_the_device_that_really_computed_them():
     metrics = count(compute, 2, 3)
     assert metrics.count(counters.DEVICES) == {"cpu": 5}
     assert metrics.count(counters.GPU_BUSY) == {}
-
-
-def test_a_picture_that_failed_is_not_counted():
-    take_device_use()
-    with pytest.raises(RuntimeError), computing("cpu", 2):
-        raise RuntimeError
-    assert take_device_use().pictures == {}
 
 
 def test_the_peak_of_memory_is_that_of_this_process():
