@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import apache_beam as beam
+import grpc
 import psutil
 from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
@@ -208,6 +209,9 @@ def first_cause(error: BaseException) -> str:
 
     The last line of the last Python traceback within the message, else Java's innermost cause.
     """
+    if isinstance(error, grpc.RpcError) and isinstance(error, grpc.Call):
+        told = f"{error.code().name}: {error.details()}"
+        return f"the connection to the job server broke ({told})"[:LONGEST_CAUSE]
     text = re.sub(r"^Pipeline \S+ failed in state FAILED: ", "", str(error).strip())
     if _TRACEBACK in text:
         text = text.rpartition(_TRACEBACK)[2]

@@ -1,5 +1,6 @@
 """Engines without Java: Prism, and Beam's portable runner with its job service in this process."""
 
+import psutil
 import pytest
 from counted import counted_pipeline, processes_of, settled_in, sums_in, sums_of
 from flink_cluster import PRISM, PRISM_MISSING, Processes, WorkerPool
@@ -36,12 +37,12 @@ def local(tmp_path_factory, one_code_version):
     return local_run(tmp_path_factory.mktemp("local"))
 
 
-def run_counted(folder, settings, **faults):
+def run_counted(folder, settings, tick=lambda: None, **faults):
     engine = EngineConfig(retries=0, start_seconds=60, **settings)
     options = beam_options(engine, ())
     check_engine(engine, options)
     pipeline = counted_pipeline(options, folder, 12, **faults)
-    return run_watched(pipeline, engine, settled=settled_in(folder), tick=lambda: None)
+    return run_watched(pipeline, engine, settled=settled_in(folder), tick=tick)
 
 
 @pytest.mark.parametrize("settings", ENGINES)
@@ -73,6 +74,17 @@ def test_a_server_that_cannot_start_is_told(tmp_path):
         job_server(options),
     ):
         pass
+
+
+@needs_prism
+def test_a_job_server_that_dies_is_told(tmp_path):
+    def kill():
+        if settled_in(tmp_path)():
+            (server,) = [child for child in psutil.Process().children() if "prism" in child.name()]
+            server.kill()
+
+    with pytest.raises(EngineError, match="the connection to the job server broke"):
+        run_counted(tmp_path, {"name": "prism", "prism_binary": PRISM}, kill, hangs_at=5)
 
 
 @needs_prism
