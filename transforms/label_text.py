@@ -144,7 +144,7 @@ def _parse_yolo(words: Sequence[str]) -> tuple[int, list[float]]:
     if len(words) not in (5, 9):
         raise ValueError(f"5 or 9 numbers are wanted, not {len(words)}")
     kind, *place = map(float, words)
-    if not kind.is_integer() or kind < 0:
+    if not kind.is_integer() or not 0 <= kind < 2**31:
         raise ValueError("the class must be a whole number from 0")
     if len(place) == 8:
         _check_range(place, -0.5, 1.5)
