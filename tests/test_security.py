@@ -23,19 +23,22 @@ import torch
 import yaml
 from opened import open_it
 from PIL import Image
-from scenes import textured, write_picture, write_scene
+from scenes import CRS, textured, transform_of, write_picture, write_scene
 
 from configs.load import ConfigError, load_yaml, override, validate
 from configs.schema import InputConfig, RunConfig
 from models.checkpoints import CheckpointError
 from models.yolo import PROGRAMS, build_network, load_yolo
 from transforms.gdal import GDAL, gdal_settings, open_dataset
+from transforms.headers import open_scene
 from transforms.hrefs import SourceError, is_inner, resolve_href
 from transforms.labels import open_labels
 from transforms.listing import read_bytes
 from transforms.map_tiles import find_map_tiles, map_tiles_vrt
 from transforms.picture_heads import is_picture
+from transforms.records import Source
 from transforms.redaction import redact, redact_all
+from transforms.scene_checks import SceneError
 from transforms.sources import list_sources
 from transforms.storage import write_bytes_whole
 from transforms.vetting import UntrustedError, check_sidecars, check_vrt
@@ -281,6 +284,29 @@ def test_pipes_and_devices_are_not_read(tmp_path):
         read_bytes(str(tmp_path / "a.tif"))
     with pytest.raises(SourceError, match="no regular file"):
         resolve_href("a.tif", base=str(tmp_path / "item.json"))
+
+
+@pytest.mark.parametrize("form", ["http://{}/a.prj", "/vsicurl/http://{}/a.prj", "https://{}/a"])
+def test_the_crs_of_a_catalogue_asks_nobody(tmp_path, form):
+    """GDAL takes a URL for a CRS, and gets it."""
+    scene = write_picture(tmp_path / "a.tif", textured(SIDE, SIDE, seed=1), crs=None,
+                          transform=transform_of())  # fmt: skip
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        place = f"127.0.0.1:{server.getsockname()[1]}"
+        source = Source("a.tif", str(scene), crs=form.format(place))
+        with pytest.raises(SceneError, match="a CRS must be a code"):
+            open_scene(source, RunConfig())
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def test_the_crs_of_a_catalogue_is_no_file(tmp_path):
+    scene = write_picture(tmp_path / "a.tif", textured(SIDE, SIDE, seed=1), crs=None,
+                          transform=transform_of())  # fmt: skip
+    (tmp_path / "a.wkt").write_text(CRS)
+    with pytest.raises(SceneError, match="a CRS must be a code"):
+        open_scene(Source("a.tif", str(scene), crs=str(tmp_path / "a.wkt")), RunConfig())
 
 
 # Pictures that lead elsewhere

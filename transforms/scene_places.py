@@ -29,6 +29,9 @@ IN_PIXELS: Affine6 = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 NO_CRS = "pixels"
 """The `input.crs` of scenes of whose place nothing is to be known."""
 
+_WANTED = "a CRS must be a code such as EPSG:32632, WKT, a .wkt or .prj file, or pixels"
+_CRS_TEXT = re.compile(r"\w+(:[\w.+-]*)*|(\w+\s*\[|\{|\+proj=).*", re.DOTALL | re.ASCII)
+"""A code, or the beginning of WKT, PROJJSON or a string of PROJ's."""
 _TINY = 1e-4
 """A pixel smaller than this, in units of a map that are no degrees, is one in degrees."""
 
@@ -67,7 +70,7 @@ def locate(
 
 def _crs_of_catalogue(source: Source) -> str | None:
     try:
-        return read_crs(source.crs)
+        return source.crs if source.crs in (None, NO_CRS) else _parse_crs(source.crs)
     except ValueError as error:
         raise SceneError(f"its catalogue gives no usable CRS: {error}") from error
 
@@ -80,14 +83,26 @@ def read_crs(crs: str | None) -> str | None:
     """
     if crs is None or crs == NO_CRS:
         return crs
+    if not crs.lower().endswith((".wkt", ".prj")):
+        return _parse_crs(crs)
     try:
-        text = Path(crs).read_text("utf-8-sig") if crs.lower().endswith((".wkt", ".prj")) else crs
-        return name_crs(CRS.from_user_input(text.strip()))
-    except (CRSError, OSError, UnicodeDecodeError) as error:
-        raise ValueError(
-            "a CRS must be a code such as EPSG:32632, WKT, a .wkt or .prj file, or pixels, "
-            f"got {crs!r}: {error}"
-        ) from error
+        return _parse_crs(Path(crs).read_text("utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{_WANTED}, got {crs!r}: {error}") from error
+
+
+def _parse_crs(text: str) -> str | None:
+    """Return a CRS by its code, or as WKT. Names of files and URLs are none: GDAL would open them.
+
+    Raises ValueError for what is no code, WKT, PROJJSON or string of PROJ's.
+    """
+    plain = text.strip()
+    try:
+        if not _CRS_TEXT.fullmatch(plain):
+            raise CRSError("it is neither")
+        return name_crs(CRS.from_user_input(plain))
+    except CRSError as error:
+        raise ValueError(f"{_WANTED}, got {text!r}: {error}") from error
 
 
 def name_crs(crs: CRS | None) -> str | None:
