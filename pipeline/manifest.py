@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +22,8 @@ from transforms.storage import (
     is_empty,
     is_file,
     reaching,
-    write_bytes_whole,
+    size_of,
+    written_whole,
 )
 from transforms.tables import SCHEMA_VERSION
 from transforms.workplace import FOLDER as WORK
@@ -236,7 +238,9 @@ def _holds_only_work(output: UPath) -> bool:
 
 def _is_complete(output: UPath, manifest: Manifest) -> bool:
     outputs = [*manifest.get("outputs", []), *manifest.get("mosaics", [])]
-    return manifest["state"] == "done" and all(is_file(output / file["path"]) for file in outputs)
+    return manifest["state"] == "done" and all(
+        size_of(output / file["path"]) == file.get("size") for file in outputs
+    )
 
 
 def _library_versions() -> dict[str, str]:
@@ -250,9 +254,16 @@ def _describe_file(known: Stamp) -> Manifest:
 
 
 def _write(output: UPath, manifest: Manifest) -> None:
-    """Replace the manifest in one step, so that no reader ever sees half of one."""
+    """Replace the manifest in one step, so that no reader ever sees half of one.
+
+    The disk holds it before it gets its name: without one a loss of power would cost all that is
+    kept, for no run would know what the folder holds.
+    """
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
-    write_bytes_whole(output / NAME, f"{text}\n".encode())
+    with written_whole(output / NAME) as local, local.open("wb") as file:
+        file.write(f"{text}\n".encode())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _now() -> datetime:

@@ -93,8 +93,9 @@ def run(
             if not isinstance(error, Exception):
                 raise
             raise BrokenRunError(
-                f"{message}\nNothing was published. {config.output}/{WORKER_LOG} tells more; what "
-                "was finished is kept, and the same command goes on from there"
+                f"{message}\nTake nothing from {config.output} until its run.json says done. "
+                f"{WORKER_LOG} there tells more; what was finished is kept, and the same command "
+                "goes on from there"
             ) from error
 
 

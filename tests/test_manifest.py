@@ -30,7 +30,7 @@ SCENES = [
 WEIGHTS = {"deblur_dsc": "ab" * 32, "vehicles_yolo": "cd" * 32}
 CONFIG = RunConfig(input=InputConfig(scenes=("in/*.tif",)))
 COUNTS = Counts(planned=10, measured=7, empty=2, rejected=1)
-PART = Part("tiles/part-pixels-00000.parquet", 9, "ef" * 32)
+PART = Part("tiles/part-pixels-00000.parquet", 9, "ef" * 32, 4)
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,7 @@ def test_a_finished_run_says_how_it_ended(tmp_path):
     assert ended["counts"] == counts
     assert ended["stage_seconds"] == {"deblur": 1.235}
     assert ended["mpix"] == 2.5
-    assert ended["outputs"] == [{"path": PART.path, "rows": 9, "sha256": PART.sha256}]
+    assert ended["outputs"] == [{"path": PART.path, "rows": 9, "sha256": PART.sha256, "size": 4}]
     assert ended["wall_seconds"] >= 0
     assert ended["finished"] >= ended["started"]
 
@@ -192,6 +192,14 @@ def test_up_to_three_missing_windows_are_named():
     counts = Counts(planned=10, measured=5, empty=0, rejected=0)
     with pytest.raises(RuntimeError, match=r"missing: a, b, c$"):
         conservation(counts, missing=["a", "b", "c", "d", "e"])
+
+
+def test_a_part_that_was_cut_off_afterwards_is_made_again(tmp_path):
+    output = UPath(tmp_path / "run")
+    run_id = finished(output)
+    assert check_output(output, run_id, force=False) == "done"
+    (output / PART.path).write_bytes(b"PAR")
+    assert check_output(output, run_id, force=False) == "resume"
 
 
 def test_exit_codes_are_those_of_the_contract():

@@ -25,11 +25,12 @@ ROW_GROUP = 50_000
 
 @dataclass(frozen=True, order=True)
 class Part:
-    """A written file: `path` relative to the output, with slashes."""
+    """A written file: `path` relative to the output, with slashes; `size` in bytes."""
 
     path: str
     rows: int
     sha256: str
+    size: int
 
 
 def encode(rows: Sequence[Row], table: Table) -> pa.RecordBatch:
@@ -63,7 +64,8 @@ def write_part(
         pq.write_table(labelled, local, row_group_size=ROW_GROUP, compression="zstd")
         with local.open("rb") as file:
             digest = _sha256(file)
-    return Part(f"{table.name}/{name}", content.num_rows, digest)
+        size = local.stat().st_size
+    return Part(f"{table.name}/{name}", content.num_rows, digest, size)
 
 
 def temporary_folder(output: UPath, table: Table) -> UPath:
@@ -80,7 +82,8 @@ def _to_part(output: UPath, path: UPath) -> Part:
     with path.open("rb") as file:
         rows = pq.read_metadata(file).num_rows
         file.seek(0)
-        return Part(f"{path.parent.name}/{path.name}", rows, _sha256(file))
+        digest, size = _sha256(file), file.tell()
+        return Part(f"{path.parent.name}/{path.name}", rows, digest, size)
 
 
 def read_rows(output: UPath, table: Table, columns: Sequence[str] | None = None) -> Iterator[Row]:
