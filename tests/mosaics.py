@@ -45,7 +45,10 @@ def configure(path: str | Path, output: Path, **sections: Any) -> RunConfig:
     read = {"core": CORE, "halo": 32} | sections.pop("read", {})
     mosaic = {"write": True} | sections.pop("mosaic", {})
     scenes = {"scenes": [str(path)]} | sections.pop("input", {})
-    return RunConfig(input=scenes, read=read, mosaic=mosaic, output=output, **sections)
+    engine = {"read_seconds": None} | sections.pop("engine", {})
+    return RunConfig(
+        input=scenes, read=read, mosaic=mosaic, engine=engine, output=output, **sections
+    )
 
 
 def keep(image: Image) -> Image:

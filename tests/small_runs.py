@@ -18,10 +18,14 @@ CLASSES = {"car": "vehicle", "van": "vehicle", "truck": "vehicle", "bus": "vehic
 
 
 def configure(output: Path, scene: Path, labels: Path | None = None, **sections) -> RunConfig:
-    """Return a small run: cores of 256 px, in this process."""
+    """Return a small run: cores of 256 px, in this process.
+
+    Decoders are not of their own: to start them takes longer than many such a run.
+    """
     read = {"core": 256, "halo": 64} | sections.pop("read", {})
+    engine = {"read_seconds": None} | sections.pop("engine", {})
     source = {"scenes": [str(scene)], "labels": labels, "label_classes": CLASSES}
-    content = {"input": source, "read": read, "output": str(output)} | sections
+    content = {"input": source, "read": read, "engine": engine, "output": str(output)} | sections
     return validate(RunConfig, content, source="test")
 
 

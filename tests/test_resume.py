@@ -66,7 +66,7 @@ def settings(folder, output="run", **sections):
         "read": {"core": 128, "halo": 32},
         "measure": {"stability": 0, "interval": {"replicates": 0}},
         "arms": {"controls": []},
-        "engine": {"batch_size": 2, "read_seconds": None},
+        "engine": {"batch_size": 2},
     }
     return configure(folder / output, folder / "*.tif", **content | sections)
 
