@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -37,6 +38,10 @@ def fit_deblurrer(config: DeblurrerTraining) -> Restorer:
     that is installed).
     """
     torch.set_num_threads(config.threads)
+    # Before the processes that make batches are forked: each is to use one core.
+    cv2.setNumThreads(config.threads)
+    # All patches are of one size: worth a trial of every algorithm for each convolution.
+    torch.backends.cudnn.benchmark = config.device == "cuda"
     sampler = pair_sampler(config)
     scored = _scored(config, sampler)
     objective = Objective.of(config)
