@@ -8,7 +8,7 @@ from stub_networks import Nothing
 
 from configs.load import validate
 from configs.schema import RunConfig
-from models.checkpoints import save_generator
+from models.checkpoints import read_card, save_generator, shipped_weights
 from pipeline.direct import Networks, detect_windows
 from pipeline.planning import plan_run
 from tests.restorers import TINY, make
@@ -130,7 +130,8 @@ def test_statistics_of_the_scene_leave_no_seam_where_those_of_the_tile_do(scenes
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PICTURES)
 def test_trained_weights_with_statistics_of_the_scene_leave_no_seam(scenes, name):
-    settings = {"weights": "deblur_mobilenet", "normalisation": "scene"}
+    # The statistics of a flat scene are not those of its training: its output there is refused.
+    settings = {"weights": "deblur_mobilenet", "normalisation": "scene", "sanity": {"check": False}}
     assert seam_ratio(*stitch(scenes[name], halo=160, **settings)) <= 1.05
 
 
@@ -138,8 +139,9 @@ def test_trained_weights_with_statistics_of_the_scene_leave_no_seam(scenes, name
 @pytest.mark.parametrize("name", PICTURES)
 @pytest.mark.parametrize("weights", ["deblur_dsc", "deblur_mobilenet"])
 def test_shifting_the_grid_by_96_px_changes_no_pixel_by_more_than_a_level(scenes, name, weights):
-    _, here = stitch(scenes[name], halo=160, weights=weights)
-    _, there = stitch(scenes[name], halo=160, weights=weights, origin=(96, 96))
+    halo = read_card(shipped_weights()[weights]).halo_px
+    _, here = stitch(scenes[name], halo=halo, weights=weights)
+    _, there = stitch(scenes[name], halo=halo, weights=weights, origin=(96, 96))
     assert np.abs(here.astype(int) - there).max() <= 1
 
 
