@@ -59,7 +59,7 @@ def read_geoparquet(path: Path, field: str | None) -> MapShapes:
             table = file.read(columns=[column, *wanted])
         shapes = shapely.from_wkb(table[column].to_numpy(zero_copy_only=False))
         values = {name: table[name].to_pylist() for name in wanted}
-    except (OSError, pa.ArrowException, shapely.errors.ShapelyError) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError, shapely.errors.ShapelyError) as error:
         raise ValueError(f"{path} is no Parquet file that can be read: {error}") from error
     return MapShapes(shapes, values, _geoparquet_crs(meaning, path))
 

@@ -22,6 +22,12 @@ REMEDY = (
     "its size"
 )
 
+_NO_CRS = (
+    *(pyproj.exceptions.ProjError, AttributeError, LookupError, RecursionError),
+    *(TypeError, ValueError),
+)
+"""What pyproj raises on what is no CRS."""
+
 Shapes = NDArray[np.object_]
 
 
@@ -170,13 +176,8 @@ def check_swapped(reach_x: float, reach_y: float, path: Path) -> None:
 def known_crs(crs: str | dict[str, Any], path: Path) -> str:
     """Return a CRS that a file declares, by name, as WKT or as PROJJSON, as WKT."""
     try:
-        known = pyproj.CRS.from_user_input(crs)
-    except (
-        pyproj.exceptions.ProjError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:
+        text = str(pyproj.CRS.from_user_input(crs).to_wkt())
+        pyproj.CRS.from_wkt(text)  # of some PROJJSON PROJ writes WKT that it does not read
+    except _NO_CRS as error:
         raise ValueError(f"{path}: its CRS is not known to PROJ: {error}") from error
-    return str(known.to_wkt())
+    return text
