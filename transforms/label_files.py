@@ -21,6 +21,7 @@ _UNREADABLE = (
     pyogrio.errors.DataSourceError,
     pyogrio.errors.DataLayerError,
     UnicodeDecodeError,
+    UnboundLocalError,  # pyogrio's own fault, where the text of a CRS cannot be decoded
     shapely.errors.ShapelyError,
 )
 MAP_SUFFIXES = (*JSON_SUFFIXES, *PARQUET_SUFFIXES, *OGR_SUFFIXES)
