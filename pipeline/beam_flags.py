@@ -4,15 +4,13 @@ import argparse
 from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
     PipelineOptions,
     StandardOptions,
     _BeamArgumentParser,
 )
 
 from configs.operations import EngineConfig
-from pipeline.preflight import check_engine
-
-__all__ = ["LOCAL_RUNNER", "RUNNERS", "beam_options", "check_engine", "runner_of"]
 
 LOCAL_RUNNER = "FnApiRunner"
 RUNNERS = {
@@ -69,7 +67,10 @@ def beam_options(engine: EngineConfig, flags: Sequence[str]) -> PipelineOptions:
             f"--direct_running_mode={LOSSY_MODE} loses elements in Beam 2.77; "
             "use in_memory or multi_processing (engine.workers > 1)"
         )
-    return PipelineOptions([*_ours(engine, runner), *flags, f"--runner={runner}"])
+    options = PipelineOptions([*_ours(engine, runner), *flags, f"--runner={runner}"])
+    flink = options.view_as(FlinkRunnerOptions)
+    flink.flink_master = _with_scheme(flink.flink_master)
+    return options
 
 
 def runner_of(name: str) -> str:
@@ -106,7 +107,7 @@ def _local(engine: EngineConfig) -> list[str]:
 def _flink(engine: EngineConfig) -> list[str]:
     return [
         f"--flink_version={engine.flink_version}",
-        f"--flink_master={_with_scheme(engine.master or '[local]')}",
+        f"--flink_master={engine.master or '[local]'}",
         f"--parallelism={engine.workers}",
         *_given("flink_job_server_jar", engine.job_server_jar),
     ]

@@ -168,6 +168,7 @@ class FlinkCluster:
         self.processes = Processes(folder)
         self.rest = free_port()
         self.master = f"127.0.0.1:{self.rest}"
+        self.endpoint: str | None = None
         self.pool = WorkerPool(self.processes)
         self._rpc = free_port()
         self._folder = folder

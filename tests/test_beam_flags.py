@@ -90,7 +90,7 @@ def test_a_users_flag_wins():
     "name", ["flink", "FlinkRunner", "apache_beam.runners.portability.flink_runner.FlinkRunner"]
 )
 def test_a_users_runner_wins_and_brings_its_own_flags(name):
-    options = options_of(f"--runner={name}", "--flink_master=http://jm:1", workers=2)
+    options = options_of(f"--runner={name}", "--flink_master=jm:1", workers=2)
     assert runner(options) == "FlinkRunner"
     flink = options.view_as(FlinkRunnerOptions)
     assert (flink.flink_master, flink.parallelism) == ("http://jm:1", 2)

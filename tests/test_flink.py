@@ -7,12 +7,14 @@ import sys
 import threading
 
 import pytest
+from apache_beam.options.pipeline_options import PortableOptions
 from counted import counted_pipeline, processes_of, settled_in, sums_in, sums_of
 from flink_cluster import FLINK_MISSING, JOB_SERVER, await_fact, running_cluster
 from small_runs import again, local_run, tables
 
 from configs.operations import EngineConfig
 from pipeline.beam_flags import beam_options
+from pipeline.job_server import job_server
 from pipeline.preflight import check_engine
 from pipeline.watch import EngineError, run_watched
 
@@ -24,8 +26,12 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
+    """Yield a cluster, and a job server that all jobs of the tests share to save time."""
     with running_cluster(tmp_path_factory.mktemp("flink")) as cluster:
-        yield cluster
+        options = beam_options(engine_on(cluster), ())
+        with job_server(options):
+            cluster.endpoint = options.view_as(PortableOptions).job_endpoint
+            yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +46,7 @@ def engine_on(cluster, **settings):
         master=cluster.master,
         worker_pool=cluster.pool.address,
         job_server_jar=JOB_SERVER,
+        job_endpoint=cluster.endpoint,
         **given,
     )
 
@@ -81,18 +88,9 @@ def test_a_run_equals_the_local_one(cluster, local, tmp_path):
     assert tables(output) == tables(local)
 
 
-def test_a_run_equals_the_local_one_though_a_worker_is_killed(cluster, local, tmp_path):
-    output = tmp_path / "run"
-
-    def kill():
-        await_fact(lambda: any(output.glob("_work/units/**/*.*")), "a window is finished", 120)
-        cluster.pool.kill_worker()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    again(local, output, engine=engine_on(cluster, retries=2))
-    killer.join()
-    assert tables(output) == tables(local)
+def test_a_killed_worker_costs_a_second_submission(cluster, tmp_path):
+    run_counted(tmp_path, engine_on(cluster, retries=1), dies_at=5)
+    assert sums_in(tmp_path) == sums_of(30)
     assert "killed by SIGKILL" in cluster.pool.log()
 
 
