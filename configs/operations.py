@@ -104,13 +104,14 @@ class GateConfig(Section):
     `least` are no basis. A number is out of line if it is further from their median than chance
     reaches and than the smallest change that matters. Chance reaches as far as `deviations`
     standard deviations, and further the fewer runs they are known from. The changes that matter:
-    `recall` and `rejects` as shares, `psnr` in dB, `speed` and `inputs` as shares of the median.
+    `found` (of the labels, or of what a sharp picture shows) and `rejects` as shares, `psnr` in dB,
+    `speed` and `inputs` as shares of the median.
     """
 
     runs: Annotated[int, Field(ge=3, le=1000)] = 14
     least: Annotated[int, Field(ge=3, le=1000)] = 5
     deviations: Annotated[float, Field(gt=0, le=6)] = 3.0
-    recall: Fraction = 0.02
+    found: Fraction = 0.02
     psnr: Annotated[float, Field(ge=0, le=20)] = 0.2
     rejects: Fraction = 0.01
     speed: Fraction = 0.3

@@ -66,7 +66,7 @@ def checks(config: GateConfig, truth: Truth) -> tuple[Check, ...]:
         gain(
             f"{metric_prefix(truth)}recall gain".replace("_", " "),
             itemgetter("recall_gain"),
-            matters=config.recall,
+            matters=config.found,
             same=("truth",),
             interval="recall_gain",
             scale=100,
