@@ -67,6 +67,8 @@ def test_a_remote_document_names_urls(href: str, base: str, meant: str) -> None:
         ("", ITEM, "empty"),
         ("a\n.tif", ITEM, "control characters"),
         ("a\0.tif", OBJECT, "control characters"),
+        ("a\x9b.tif", OBJECT, "control characters"),
+        ("\ud800.tif", ITEM, "control characters"),
     ],
 )
 def test_a_remote_document_names_nothing_else(href: str, base: str, why: str) -> None:

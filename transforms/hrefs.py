@@ -5,6 +5,7 @@ import os
 import re
 import socket
 from collections.abc import Sequence
+from unicodedata import category
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 STORES = ("s3", "gs", "az")
@@ -46,7 +47,7 @@ def resolve_href(href: str, *, base: str, roots: Sequence[str] = ()) -> str:
     >>> resolve_href("./a.tif", base="https://host/maps/item.json?key=1")
     'https://host/maps/a.tif'
     """
-    if not href or any(ord(character) < 32 for character in href):
+    if not href or any(category(character) in ("Cc", "Cs") for character in href):
         raise SourceError(f"the href {href!r} is empty or holds control characters")
     scheme = scheme_of(href)
     if scheme in ("", "file") and not scheme_of(base):
