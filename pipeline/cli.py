@@ -82,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     replay = commands.add_parser("replay", help="process one window of an earlier run again")
     replay.add_argument("output", help="the folder of the run, or its URL on an object store")
     replay.add_argument("key", help="the window's key, as in the tables tiles and rejected")
+    replay.add_argument(
+        "--input", nargs="+", default=[], metavar="GLOB", help="scenes, where URLs need their keys"
+    )
     replay.set_defaults(command=_replay)
 
     gate = commands.add_parser("gate", help="is a run worse than those before it?")
@@ -272,7 +275,7 @@ def _replay(options: argparse.Namespace, beam_flags: list[str]) -> int:
 
     if beam_flags:
         raise ValueError(f"replay takes no Beam flags, got {' '.join(beam_flags)}")
-    return replay(UPath(options.output), options.key)
+    return replay(UPath(options.output), options.key, scenes=options.input)
 
 
 def _gate(options: argparse.Namespace, beam_flags: list[str]) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.schema import InputConfig, RunConfig
+from transforms.redaction import redact_all
 from transforms.stamps import Stamp, stamp
 from transforms.tables import SCHEMA_VERSION
 
@@ -103,8 +104,11 @@ def canonical(content: object) -> str:
 
 
 def digest(known: object) -> str:
-    """Return 12 hex digits of the SHA-256 of a content, as canonical JSON."""
-    return hashlib.sha256(canonical(known).encode()).hexdigest()[:12]
+    """Return 12 hex digits of the SHA-256 of a content, as canonical JSON.
+
+    Keys in URLs do not count: one that is signed anew names the same file.
+    """
+    return hashlib.sha256(canonical(redact_all(known)).encode()).hexdigest()[:12]
 
 
 def _without_names(settings: Mapping[str, Any]) -> dict[str, Any]:

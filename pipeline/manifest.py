@@ -16,6 +16,7 @@ from configs.schema import RunConfig
 from pipeline import identity
 from transforms.arms import planned_arms
 from transforms.parquet import Part
+from transforms.redaction import redact_all
 from transforms.stamps import Stamp, stamp
 from transforms.storage import (
     check_reachable,
@@ -257,9 +258,9 @@ def _write(output: UPath, manifest: Manifest) -> None:
     """Replace the manifest in one step, so that no reader ever sees half of one.
 
     The disk holds it before it gets its name: without one a loss of power would cost all that is
-    kept, for no run would know what the folder holds.
+    kept, for no run would know what the folder holds. Keys in URLs are left out.
     """
-    text = json.dumps(manifest, indent=2, ensure_ascii=False)
+    text = json.dumps(redact_all(manifest), indent=2, ensure_ascii=False)
     with written_whole(output / NAME) as local, local.open("wb") as file:
         file.write(f"{text}\n".encode())
         file.flush()

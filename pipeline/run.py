@@ -39,6 +39,7 @@ from transforms.network import NetworkUse, take_network_use
 from transforms.objects import change_of, claimed_objects
 from transforms.parquet import list_parts, read_rows
 from transforms.records import Rejected, Settled, SummaryRow, TileRow, Window
+from transforms.redaction import redact
 from transforms.seam_rows import worst_seam
 from transforms.storage import check_reachable, remove_tree
 from transforms.tables import REJECTED, SUMMARY, TILES
@@ -87,7 +88,7 @@ def run(
         try:
             return _run(plan, keeper, options, lease, console, take_network_use())
         except BaseException as error:
-            message = f"{type(error).__name__}: {error}"
+            message = redact(f"{type(error).__name__}: {error}")
             if not isinstance(error, LeaseLostError):  # else run.json is another run's
                 _note_failure(config, message, console)
             if not isinstance(error, Exception):
@@ -171,12 +172,15 @@ def ended_by_signals() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def replay(output: UPath, key: str) -> int:
+def replay(output: UPath, key: str, *, scenes: Sequence[str] = ()) -> int:
     """Process one window of an earlier run again, in this process, and say how it ends.
 
+    `scenes` are read instead of those that run.json names: it holds no keys of URLs.
     Returns 0 if it is measured or empty, 3 if it is rejected again.
     """
     settings = manifest.read(output)["config"]
+    if scenes:
+        settings = {**settings, "input": {**settings["input"], "scenes": list(scenes)}}
     plan = plan_run(validate(RunConfig, settings, source=str(output / manifest.NAME)))
     console = Console()
     unopened = [reject for reject in plan.rejected if reject.key == key]

@@ -62,7 +62,7 @@ def config() -> RunConfig:
 def test_objects_are_valid(kind, task_manager):
     check = pytest.importorskip("kubernetes_validate").validate
     if kind == "FlinkDeployment":
-        schema = json.loads((HERE / "schemas" / "flinkdeployment.json").read_text())
+        schema = json.loads((HERE / "crds" / "flinkdeployment.json").read_text())
         jsonschema.validate(only(kind)["spec"], schema)
         check(task_manager, KUBERNETES, strict=True)
     else:
@@ -70,7 +70,7 @@ def test_objects_are_valid(kind, task_manager):
 
 
 def test_an_unknown_key_of_flinks_objects_is_seen(flink):
-    schema = json.loads((HERE / "schemas" / "flinkdeployment.json").read_text())
+    schema = json.loads((HERE / "crds" / "flinkdeployment.json").read_text())
     with pytest.raises(jsonschema.ValidationError, match="replica"):
         jsonschema.validate({**flink["spec"], "taskManager": {"replica": 2}}, schema)
 

@@ -65,6 +65,14 @@ def test_whatever_changes_a_row_changes_the_identity(config, scenes, weights):
     assert run_identity(config, scenes, weights) != run_identity(CONFIG, SCENES, WEIGHTS)
 
 
+def test_a_url_that_is_signed_anew_is_the_same_run():
+    def signed(key):
+        url = f"https://in/d.tif?sv=1&sig={key}"
+        return run_identity(changed("input", scenes=(url,)), [(url, 5, "e7a9")], WEIGHTS)
+
+    assert signed("0af3") == signed("77b1")
+
+
 def test_other_code_is_another_run(monkeypatch):
     before = run_identity(CONFIG, SCENES, WEIGHTS)
     monkeypatch.setattr(identity, "code_version", lambda: "0.1.1")

@@ -194,6 +194,17 @@ def test_up_to_three_missing_windows_are_named():
         conservation(counts, missing=["a", "b", "c", "d", "e"])
 
 
+def test_no_key_of_a_url_is_written(tmp_path):
+    url = "https://me:word@in/d.tif?X-Amz-Signature=0af3"
+    config = RunConfig(input=InputConfig(scenes=(url,)))
+    start(UPath(tmp_path), describe_run(config, [(url, 5, "e7a9")], WEIGHTS))
+    finish(UPath(tmp_path), exit_code=ExitCode.BROKEN, error=f"{url} cannot be read")
+    text = (tmp_path / "run.json").read_text()
+    assert "https://...@in/d.tif?X-Amz-Signature=..." in text
+    assert "0af3" not in text
+    assert "word" not in text
+
+
 def test_a_part_that_was_cut_off_afterwards_is_made_again(tmp_path):
     output = UPath(tmp_path / "run")
     run_id = finished(output)

@@ -52,6 +52,14 @@ def test_whatever_is_known_of_a_scene_decides_its_folder(change):
     assert PLACE.unit_folder(other) != PLACE.unit_folder(SCENE)
 
 
+def test_a_url_that_is_signed_anew_is_the_same_scene():
+    signed = [
+        dataclasses.replace(SCENE, path=f"https://host/a.tif?X-Amz-Signature={key}")
+        for key in ("0af3", "77b1")
+    ]
+    assert PLACE.unit_folder(signed[0]) == PLACE.unit_folder(signed[1])
+
+
 def test_other_settings_have_other_folders_and_other_attempts_the_same():
     later = Workplace.of(PLACE.output, attempt="two", settings="abc")
     assert later.unit_folder(SCENE) == PLACE.unit_folder(SCENE)

@@ -28,6 +28,7 @@ from transforms.georeference import (
 from transforms.map_tiles import is_map_tiles
 from transforms.mosaic_status import CLASSES
 from transforms.records import Scene
+from transforms.redaction import redact
 
 EXTENSIONS = (
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
@@ -166,8 +167,11 @@ def _bbox(footprint: shapely.Polygon | shapely.MultiPolygon) -> list[float]:
 
 
 def _href(path: str) -> str:
-    """Return a path or URL that means the same in every folder; map tiles keep their own name."""
-    return path if "://" in path or is_map_tiles(path) else os.path.abspath(path)
+    """Return a path or URL that means the same in every folder, without its keys.
+
+    Map tiles keep their own name.
+    """
+    return redact(path) if "://" in path or is_map_tiles(path) else os.path.abspath(path)
 
 
 def _asset(asset: Asset, roles: list[str], more: Mapping[str, Any]) -> pystac.Asset:

@@ -80,10 +80,11 @@ class Scene:
 
     `size` (bytes) and `version` (time of change in ns, or an etag) identify the file, and are None
     where nobody knows them. `beside` is a digest of names, sizes and times of the local files that
-    belong to it: sidecars, and what a VRT names; None without any. `file_grid` is that of the file where height, width and transform are
-    those of a resampled picture. `orientation` is EXIF's, 1 to 8: height and width are those of the
-    upright picture. A `sequential` file has no blocks to jump to: its rows are read in order.
-    `time` is when it was taken (RFC 3339), `item` the STAC item that it belongs to.
+    belong to it: sidecars, and what a VRT names; None without any. `file_grid` is that of the file
+    where height, width and transform are those of a resampled picture. `orientation` is EXIF's, 1
+    to 8: height and width are those of the upright picture. A `sequential` file has no blocks to
+    jump to: its rows are read in order. `time` is when it was taken (RFC 3339), `item` the STAC
+    item that it belongs to.
     """
 
     name: str

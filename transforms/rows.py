@@ -32,6 +32,7 @@ from transforms.records import (
     SummaryRow,
     TileRow,
 )
+from transforms.redaction import redact
 from transforms.tables import SIDES, Row, Rows
 
 OF_OBJECTS: tuple[Arm, Arm] = ("before", "after")
@@ -152,7 +153,7 @@ def rejected_rows(rejected: Rejected, *, output: str | PathLike[str]) -> Rows:
         "scene": rejected.scene,
         "stage": rejected.stage,
         "exception": rejected.exception,
-        "message": rejected.message,
+        "message": redact(rejected.message),
         "replay": shlex.join(["aerial-deblur", "replay", str(output), rejected.key]),
     }
     return Rows(rejected.key, [values])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from transforms.measure import MeasuredTile
 from transforms.records import TileRow
+from transforms.redaction import redact
 
 Finished = MeasuredTile | TileRow
 """A window that came to a result: measured, or empty."""
@@ -69,6 +70,7 @@ def is_sealed(content: bytes) -> bool:
 def _converter() -> cattrs.Converter:
     """Return what turns records into plain values and back, by the types of their fields."""
     converter = cattrs.Converter()
+    converter.register_unstructure_hook(str, redact)  # a scene's path may be a URL with keys
     converter.register_unstructure_hook(Fraction, str)
     converter.register_structure_hook(Fraction, lambda text, _: Fraction(text))
     converter.register_unstructure_hook_func(_is_array, _array_to_plain)

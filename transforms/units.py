@@ -18,6 +18,7 @@ from transforms.counters import TILES, WRITTEN, count_settled, note_memory
 from transforms.logs import LogForm, about, log_reject
 from transforms.measure import MeasuredTile, settled_of
 from transforms.records import Rejected, Settled, Window
+from transforms.redaction import redact_all
 from transforms.stopwatch import Stopwatch
 from transforms.storage import find_files, reaching, write_bytes_whole
 from transforms.unit_files import Finished, UnitError, decode_unit, encode_unit, is_sealed
@@ -66,7 +67,7 @@ class Keeper:
         """Keep a result, or note a reject; return the bytes written."""
         if isinstance(outcome, Rejected):
             path = self.place.reject_path(outcome.key)
-            content = json.dumps(asdict(outcome), ensure_ascii=False).encode()
+            content = json.dumps(redact_all(asdict(outcome)), ensure_ascii=False).encode()
         else:
             settled = settled_of(outcome)
             assert not isinstance(settled, Rejected)
