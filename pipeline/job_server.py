@@ -46,15 +46,18 @@ def job_server(options: PipelineOptions) -> Iterator[None]:
     if server is None or portable.job_endpoint:
         yield
         return
+    settings = options.view_as(JobServerOptions)
+    given = settings.artifacts_dir
     with tempfile.TemporaryDirectory(prefix="aerial-deblur-job-server-") as folder:
-        command, endpoint = _command(server, options, Path(folder))
+        settings.artifacts_dir = given or str(Path(folder, "artifacts"))
+        command, endpoint = _command(server, options)
         process = subprocess.Popen([*_ends_with_us(), *command], stdout=2, stdin=subprocess.DEVNULL)
         try:
             _await_answer(process, endpoint)
             portable.job_endpoint = endpoint
             yield
         finally:
-            portable.job_endpoint = None
+            portable.job_endpoint, settings.artifacts_dir = None, given
             process.terminate()
             try:
                 process.wait(STOP_SECONDS)
@@ -63,15 +66,11 @@ def job_server(options: PipelineOptions) -> Iterator[None]:
                 process.wait()
 
 
-def _command(
-    server: type[SubprocessJobServer], options: PipelineOptions, folder: Path
-) -> tuple[list[str], str]:
+def _command(server: type[SubprocessJobServer], options: PipelineOptions) -> tuple[list[str], str]:
     """Return the command line of a job server and the address at which it will answer."""
-    settings = options.view_as(JobServerOptions)
-    if settings.artifacts_dir is None:
-        settings.artifacts_dir = str(folder / "artifacts")
     if server is not PrismJobServer:
         opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED]
+        settings = options.view_as(JobServerOptions)
         given = [flag for flag in settings.job_server_jvm_properties if flag not in opened]
         settings.job_server_jvm_properties = [*opened, *given]
     command, endpoint = server(options).subprocess_cmd_and_endpoint()

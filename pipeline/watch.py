@@ -34,6 +34,7 @@ LONGEST_CAUSE = 600
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 3.0
+_CANCEL_AGAIN_SECONDS = 1.0
 _TRACEBACK = "Traceback (most recent call last):"
 _LOST_WORKER = "CANCELLED: client cancelled"
 """What Beam's Java side says when the connection to an SDK process ends in mid-bundle."""
@@ -57,12 +58,13 @@ def run_watched(
     """Run a pipeline to its end and return the result, whose metrics are known.
 
     `settled()` counts finished windows, of `total`; it may be slow and is asked every few seconds,
-    or more rarely. `tick()` is called every `poll` seconds in the calling thread and may raise.
-    A job that failed on a server is submitted again, `engine.retries` times. Raises EngineError if
-    the pipeline fails, if a worker process of the local engine dies, and if no window was settled
-    for `engine.start_seconds`, or `engine.stall_seconds` once there was one or once all are
-    settled. Whatever is raised, the job is cancelled and its workers are ended first; a pipeline
-    within this process can only be left alone, see `leaving.leave`.
+    or more rarely, and again where it raises OSError. `tick()` is called every `poll` seconds in
+    the calling thread and may raise. A job that failed on a server is submitted again,
+    `engine.retries` times. Raises EngineError if the pipeline fails, if a worker process of the
+    local engine dies, and if no window was settled for `engine.start_seconds`, or
+    `engine.stall_seconds` once there was one or once all are settled. Whatever is raised, the job
+    is cancelled and its workers are ended first; a pipeline within this process can only be left
+    alone, see `leaving.leave`.
     """
     job = _Job(pipeline, engine)
     progress = _Progress(engine, settled, total)
@@ -101,7 +103,7 @@ class _Progress:
         now = time.monotonic()
         if now < self.next_look:
             return
-        count = self.settled()
+        count = self._look()
         looked = time.monotonic()
         self.next_look = looked + max(min(_LOOK_SECONDS, self._limit / 10), 20 * (looked - now))
         if count > self.count:
@@ -111,6 +113,13 @@ class _Progress:
                 f"no window was finished for {self._limit:g} s (engine.{self._setting}); "
                 f"{self.count} are finished: workers hang, are missing, or are slower than that"
             )
+
+    def _look(self) -> int:
+        try:
+            return self.settled()
+        except OSError as error:  # of a store that is away: workers may get on meanwhile
+            _log.warning("what is finished cannot be counted now: %s", error)
+            return self.count
 
     @property
     def _setting(self) -> str:
@@ -156,7 +165,8 @@ class _Job:
     def cancel(self) -> None:
         """End the job and its worker processes as far as that is possible."""
         self._cancelled.set()
-        threading.Thread(target=self._cancel_at_engine, name="cancel", daemon=True).start()
+        cancelling = threading.Thread(target=self._cancel_to_the_end, name="cancel", daemon=True)
+        cancelling.start()
         workers = _local_workers()
         for worker in workers:
             _kill_tree(worker)
@@ -164,6 +174,8 @@ class _Job:
             thread.join(CANCEL_SECONDS)
         in_process = self._runner == LOCAL_RUNNER and not workers
         self._thread.join(1.0 if in_process else CANCEL_SECONDS)
+        if not in_process:
+            cancelling.join(CANCEL_SECONDS)
 
     def _run(self) -> None:
         for remaining in reversed(range(self._retries + 1)):
@@ -175,7 +187,8 @@ class _Job:
                     return
                 _log.error("%s; submitted again, %d more times", first_cause(error), remaining)
                 self._cancel_at_engine()
-                self._cancelled.wait(RETRY_SECONDS)
+                if self._cancelled.wait(RETRY_SECONDS):
+                    return
             else:
                 self._failure = None
                 return
@@ -190,6 +203,14 @@ class _Job:
                 raise EngineError(f"the job ended as {state}")
             # A portable job's numbers are gone with its server.
             result.metrics()
+
+    def _cancel_to_the_end(self) -> None:
+        """Cancel until the job has ended: one that is on its way to a cluster is not there yet."""
+        until = time.monotonic() + CANCEL_SECONDS
+        ended = False
+        while not ended and time.monotonic() < until:
+            ended = self.ended(_CANCEL_AGAIN_SECONDS)
+            self._cancel_at_engine()
 
     def _cancel_at_engine(self) -> None:
         """Cancel where the job runs; what fails here is no worse than what is being raised."""

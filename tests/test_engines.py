@@ -2,6 +2,7 @@
 
 import psutil
 import pytest
+from apache_beam.options.pipeline_options import JobServerOptions
 from counted import counted_pipeline, processes_of, settled_in, sums_in, sums_of
 from flink_cluster import PRISM, PRISM_MISSING, Processes, WorkerPool
 from small_runs import again, local_run, tables
@@ -74,6 +75,8 @@ def test_a_server_that_cannot_start_is_told(tmp_path):
         job_server(options),
     ):
         pass
+    # The folder of this server is gone: the next one gets its own.
+    assert options.view_as(JobServerOptions).artifacts_dir is None
 
 
 @needs_prism

@@ -14,6 +14,7 @@ from counted import counted_pipeline, processes_of, settled_in, sums_in, sums_of
 from configs.operations import EngineConfig
 from pipeline import watch
 from pipeline.beam_flags import beam_options
+from pipeline.leaving import PIPELINE_THREAD
 from pipeline.watch import EngineError, first_cause, run_watched
 
 COUNT = 12
@@ -149,6 +150,91 @@ def test_how_long_a_run_may_stand_still(clock, counts, total, survives, breaks):
     clock.now = 1000 + breaks
     with pytest.raises(EngineError, match="no window was finished for"):
         progress.check()
+
+
+def test_a_count_that_fails_is_asked_again_until_it_takes_too_long(clock, caplog):
+    answers = [0, OSError("away"), 1, OSError("away")]
+
+    def settled():
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    progress = watch._Progress(EngineConfig(start_seconds=100, stall_seconds=1000), settled, None)
+    for _ in range(4):
+        clock.now += 60
+        progress.check()
+    assert progress.count == 1
+    assert "cannot be counted now: away" in caplog.text
+    clock.now += 1000
+    with pytest.raises(EngineError, match="no window was finished for 1000 s"):
+        progress.check()
+
+
+class Refused:
+    """A pipeline that no server takes."""
+
+    def __init__(self):
+        self.options = beam_options(EngineConfig(name="portable", job_endpoint="embed"), ())
+        self.submitted = threading.Semaphore(0)
+        self.submissions = 0
+
+    def run(self):
+        """Fail."""
+        self.submissions += 1
+        self.submitted.release()
+        raise RuntimeError("refused")
+
+
+def test_a_job_that_is_cancelled_between_submissions_is_not_submitted_again():
+    pipeline, engine = Refused(), EngineConfig(name="portable", job_endpoint="embed", retries=5)
+
+    def stop():
+        if pipeline.submitted.acquire(blocking=False):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_watched(pipeline, engine, settled=lambda: 0, tick=stop, poll=0.1)
+    assert pipeline.submissions == 1
+    assert not [t for t in threading.enumerate() if t.name == PIPELINE_THREAD]
+
+
+class Slow:
+    """A pipeline whose job appears on its cluster some time after it was submitted."""
+
+    def __init__(self):
+        self.options = beam_options(
+            EngineConfig(name="flink", master="host:1", job_endpoint="host:2"), ()
+        )
+        self.running = threading.Event()
+        self.ended = threading.Event()
+        self.begun = threading.Event()
+
+    def run(self):
+        """Start the job."""
+        self.begun.set()
+        self.ended.wait(1.5)
+        self.running.set()
+        assert self.ended.wait(30)
+        raise RuntimeError("cancelled")
+
+
+def test_a_job_on_its_way_to_a_cluster_is_cancelled_when_it_is_there(monkeypatch):
+    pipeline, engine = Slow(), EngineConfig(name="flink", master="host:1", job_endpoint="host:2")
+
+    def cancel(rest, name):
+        if pipeline.running.is_set():
+            pipeline.ended.set()
+
+    def stop():
+        if pipeline.begun.is_set():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(watch.FlinkRest, "cancel", cancel)
+    with pytest.raises(KeyboardInterrupt):
+        run_watched(pipeline, engine, settled=lambda: 0, tick=stop, poll=0.1)
+    assert pipeline.ended.is_set()
 
 
 JAVA = """\
