@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -112,6 +112,12 @@ class Lease:
                 f"another run took {self._path.parent.parent} over while this one did not answer: "
                 "nothing of this one is published"
             )
+
+    def is_held(self) -> bool:
+        """Look at the lease now, and say whether it is ours; where nobody can look, as it was."""
+        with suppress(OSError):
+            self._renew()
+        return not self._lost
 
     def confirm(self) -> None:
         """Look at the lease now, and raise LeaseLostError if it is not ours."""
@@ -220,9 +226,14 @@ def _read(path: UPath) -> Holder | None:
         return None
     try:
         with reaching(path):
-            return Holder(**json.loads(path.read_bytes()))
-    except (FileNotFoundError, ValueError, TypeError):
+            content = path.read_bytes()
+        return Holder(**json.loads(content))
+    except (ValueError, TypeError):
         return None
+    except OSError as error:  # a store's StorageError has the client's own error as cause
+        if isinstance(error.__cause__ or error, FileNotFoundError):
+            return None
+        raise
 
 
 def _to_bytes(holder: Holder) -> bytes:

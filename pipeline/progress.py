@@ -54,7 +54,8 @@ class Tallier:
             for name in names_in(self._place.units / scene)
             if name in areas
         ]
-        rejected = sum(name.endswith(REJECT) for name in names_in(self._place.rejects))
+        rejects = names_in(self._place.rejects)
+        rejected = sum(name.endswith(REJECT) and not name.startswith(".") for name in rejects)
         return Tally(len(finished) + rejected, sum(finished), rejected)
 
 

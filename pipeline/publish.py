@@ -34,7 +34,8 @@ def publish_tables(place: Workplace) -> None:
 
 def publish_rasters(place: Workplace) -> frozenset[str]:
     """Put the staged mosaics and their items in place, and return the names of these mosaics."""
-    staged = find_files(place.staged / MOSAICS, "*")
+    # A worker that was killed may have left half an item, under a name with a dot.
+    staged = find_files(place.staged / MOSAICS, "[!.]*")
     for path in staged:
         _publish(path, place.output / MOSAICS / path.name)
     return frozenset(p.name.removesuffix(ITEM) for p in staged if p.name.endswith(ITEM))
@@ -50,15 +51,15 @@ def _publish(staged: UPath, target: UPath) -> None:
 def tidy(place: Workplace, scenes: Sequence[Scene]) -> None:
     """Remove what a published run needs no more: attempts, cores, and what is kept of other scenes.
 
-    What is kept of its own scenes stays: a later run into the folder takes it from there.
+    What is kept of its own scenes stays: a later run into the folder takes it from there. What
+    processes that were killed have half written, under names with a dot, goes.
     """
     remove_tree(place.attempts)
     clean_cores(place)
     ours = {place.scene_id(scene) for scene in scenes}
-    for folder in _folders(place.units):
+    for folder in find_files(place.units, "*"):
         if folder.name not in ours:
             remove_tree(folder)
-
-
-def _folders(folder: UPath) -> list[UPath]:
-    return sorted({path.parent for path in find_files(folder, "*/*")})
+    if is_local(place.output):  # on a store nothing is ever half written
+        for half in [*find_files(place.units, "*/.*"), *find_files(place.output / MOSAICS, ".*")]:
+            half.unlink(missing_ok=True)

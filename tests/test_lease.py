@@ -139,6 +139,38 @@ def test_half_a_lease_is_none(output):
         lease.confirm()
 
 
+def test_a_lease_that_vanishes_while_one_looks_is_none(output, monkeypatch):
+    def vanish(path):
+        raise FileNotFoundError(path)
+
+    write_lease(output)
+    monkeypatch.setattr(type(output), "read_bytes", vanish)
+    assert module._read(path_of(output)) is None
+    path = UPath("memory://lease/lease.json")
+    path.write_bytes(b"{}")
+    monkeypatch.setattr(type(path), "read_bytes", vanish)
+    assert module._read(path) is None
+
+
+def test_a_lease_of_another_version_is_none_on_a_store_too():
+    path = UPath("memory://lease/lease.json")
+    for content in (b"{", b"[]", b'{"owner": 1}'):
+        path.write_bytes(content)
+        assert module._read(path) is None
+
+
+def test_whoever_does_not_know_believes_that_the_lease_is_held(output, monkeypatch):
+    def unreachable(path):
+        raise StorageError("away")
+
+    with leased(output, "one", say=print) as lease:
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_read", unreachable)
+            assert lease.is_held()
+        write_lease(output, attempt="two")
+        assert not lease.is_held()
+
+
 def take(folder, name, queue):
     try:
         with leased(UPath(folder), name, say=lambda text: None):

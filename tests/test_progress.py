@@ -49,6 +49,8 @@ def test_files_that_no_window_has_do_not_count(place):
     folder.mkdir(parents=True)
     for name in ("0_0.tif", "7_7.unit", ".a1b2.unit"):
         (folder / name).touch()
+    place.rejects.mkdir(parents=True)
+    (place.rejects / ".a1b2.json").touch()
     assert Tallier(place, WINDOWS).read() == Tally()
 
 
