@@ -24,8 +24,9 @@ class Check:
     """One number of a run, by `read`, and when a change of it is for the worse.
 
     `matters` is the smallest change that does, a share of the median if `relative`. Runs are
-    compared that agree in the columns `same`. With `interval` the number has a 95 % interval, in
-    the columns `NAME_low` and `NAME_high`. It is shown times `scale`, with `digits` and a unit.
+    compared that agree in the columns `same`. Of a resumed run nobody knows it if `whole`. With
+    `interval` the number has a 95 % interval, in the columns `NAME_low` and `NAME_high`. It is
+    shown times `scale`, with `digits` and a unit.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Check:
     matters: float
     relative: bool = False
     same: tuple[str, ...] = ()
+    whole: bool = False
     interval: str = ""
     scale: float = 1
     digits: int = 0
@@ -98,6 +100,7 @@ def checks(config: GateConfig, truth: Truth) -> tuple[Check, ...]:
             config.speed,
             relative=True,
             same=("engine", "workers", "device"),
+            whole=True,
             digits=3,
             unit="MPix/s",
         ),
@@ -122,6 +125,8 @@ def judge(row: Row, earlier: Sequence[Row], config: GateConfig) -> list[Finding]
 
 def _judge(check: Check, row: Row, earlier: Sequence[Row], config: GateConfig) -> Finding:
     number = check.read(row)
+    if number is None and check.whole and row["resumed"]:
+        return Finding(check.name, "not judged", "is not known of a run that was resumed")
     # What is missing in this run is compared with all that had it.
     same = () if number is None else check.same
     like = [old for old in earlier if all(old[name] == row[name] for name in same)]

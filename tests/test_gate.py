@@ -172,6 +172,13 @@ def test_speeds_are_compared_on_the_same_engine_workers_and_device():
     assert worse(made_run(NIGHTS, speed=0.5), mixed) == {"speed"}
 
 
+def test_the_speed_of_a_resumed_run_is_not_judged_and_that_of_others_is_missed():
+    resumed = found(made_run(NIGHTS, speed=None, resumed=40), history())["speed"]
+    assert (resumed.outcome, resumed.why) == ("not judged", "")
+    assert "resumed" in resumed.number
+    assert worse(made_run(NIGHTS, speed=None), history()) == {"speed"}
+
+
 def test_recall_is_not_compared_with_agreement():
     agreed = history(truth="reference")
     assert found(made_run(NIGHTS), agreed)["recall gain"].outcome == "not judged"
