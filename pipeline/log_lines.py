@@ -39,7 +39,7 @@ def is_logged(text: str) -> bool:
         return False
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return {"time", "level", "logger", "message"} <= found.keys()
 

@@ -49,5 +49,10 @@ def test_lines_that_only_look_like_objects_are_wrapped():
         assert line["message"] == printed
 
 
+def test_a_line_that_is_nested_without_end_does_not_end_the_log():
+    printed = '{"a":' * 100_000
+    assert [line["message"] for line in convert(printed.encode(), b"next")] == [printed, "next"]
+
+
 def test_empty_lines_are_left_out_and_a_last_one_needs_no_end():
     assert [line["message"] for line in convert(b"\n", b"a\r\n", b" \n", b"b")] == ["a", "b"]
