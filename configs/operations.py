@@ -5,6 +5,7 @@ Nothing here changes a row of any table.
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 from upath import UPath
@@ -82,6 +83,13 @@ class ObserveConfig(Section):
     lineage: Path | None = None
     history: File | None = None
 
+    @field_validator("prometheus", "lineage", mode="before")
+    @classmethod
+    def _is_local(cls, path: object) -> object:
+        if "://" in str(path):
+            raise ValueError(f"this must be a local file, got {path}")
+        return path
+
     @field_validator("prometheus")
     @classmethod
     def _is_collected(cls, path: Path | None) -> Path | None:
@@ -92,9 +100,17 @@ class ObserveConfig(Section):
     @field_validator("pushgateway")
     @classmethod
     def _is_url(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("http://", "https://")):
+        if url is not None and not _is_web_address(url):
             raise ValueError(f"pushgateway must be a URL with http:// or https://, got {url}")
         return url
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 class GateConfig(Section):

@@ -49,18 +49,21 @@ def report_run(observe: ObserveConfig, output: UPath, run: Manifest) -> list[str
     """
     if observe.prometheus is None and observe.pushgateway is None:
         return []
+    try:
+        families = list(describe_run(output, run))
+    except (OSError, ValueError) as error:
+        return [f"Prometheus was not told: the tables of the run cannot be read: {error}"]
     problems = []
-    families = list(describe_run(output, run))
     replace = run["exit_code"] == ExitCode.OK
     if observe.prometheus is not None:
         try:
             write_textfile(observe.prometheus, families, replace=replace)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             problems.append(f"{observe.prometheus} was not written: {error}")
     if observe.pushgateway is not None:
         try:
             push(observe.pushgateway, families, instance=run["settings_id"], replace=replace)
-        except (OSError, HTTPException) as error:
+        except (OSError, ValueError, HTTPException) as error:
             problems.append(f"the push gateway {observe.pushgateway} was not told: {error}")
     return problems
 
@@ -202,7 +205,7 @@ def _read_textfile(path: Path) -> list[Metric]:
     try:
         with path.open(encoding="utf-8") as file:
             return list(text_fd_to_metric_families(file))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, IndexError):  # the last is a fault of the parser
         return []
 
 

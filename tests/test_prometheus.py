@@ -120,9 +120,12 @@ def test_a_success_replaces_all_that_was_told_before(finished, run, file):
     assert "aerial_deblur_old" not in file.read_text()
 
 
-def test_a_damaged_file_is_replaced(finished, run, file):
+@pytest.mark.parametrize(
+    "damaged", ["aerial_deblur_exit_code{ 1", 'aerial_deblur_exit_code{settings="a", =""} 1\n']
+)
+def test_a_damaged_file_is_replaced(finished, run, file, damaged):
     file.parent.mkdir()
-    file.write_text("aerial_deblur_exit_code{ 1")
+    file.write_text(damaged)
     assert report(file, finished, broken(run)) == []
     assert samples(file.read_text())["exit_code",] == 1
 
@@ -138,6 +141,25 @@ def test_a_file_that_cannot_be_written_is_a_warning_and_stays_as_it_was(finished
 def test_a_file_that_the_collector_would_ignore_is_refused():
     with pytest.raises(ValueError, match=r"NAME\.prom"):
         ObserveConfig(prometheus="metrics.txt")
+
+
+@pytest.mark.parametrize("name", ["prometheus", "lineage"])
+def test_a_local_file_is_no_url(name):
+    with pytest.raises(ValueError, match=r"local file, got s3://maps/told\.prom"):
+        ObserveConfig(**{name: "s3://maps/told.prom"})
+
+
+@pytest.mark.parametrize("url", ["gateway:9091", "http://", "http://[::1", "http://gateway:port"])
+def test_a_gateway_that_is_no_address_is_refused(url):
+    with pytest.raises(ValueError, match="pushgateway must be a URL"):
+        ObserveConfig(pushgateway=url)
+
+
+def test_tables_that_cannot_be_read_are_a_warning(run, file, tmp_path):
+    (tmp_path / "summary").mkdir()
+    (tmp_path / "summary" / "part-0.parquet").write_bytes(b"PAR1 and no more")
+    [problem] = report(file, tmp_path, run)
+    assert "tables of the run cannot be read" in problem
 
 
 def test_nothing_is_read_if_nobody_wants_to_know(run):
@@ -218,8 +240,8 @@ def gpu_run(run):
 
 def test_alerts_ask_for_what_runs_tell(finished, run):
     told = {f.name for f in describe_run(UPath(finished), gpu_run(run))}
-    # The fixture has too few tiles for an interval.
-    told |= {"aerial_deblur_recall_gain_low"}
+    # The fixture has too few tiles for an interval, and nothing was resumed.
+    told |= {"aerial_deblur_recall_gain_low", "aerial_deblur_resumed_windows"}
     rules = yaml.safe_load((EXAMPLES / "alerts.yaml").read_text())["groups"][0]["rules"]
     asked = {name for rule in rules for name in re.findall(r"aerial_deblur_\w+", rule["expr"])}
     assert asked
