@@ -12,6 +12,8 @@ from models.checkpoints import save_generator
 from models.deblurrer import Deblurrer
 from tests.restorers import TINY, make
 from transforms import scene_networks
+from transforms.decoder import DecoderCrash, DecoderError, DecoderTimeout
+from transforms.isolated import IsolatedReader
 from transforms.read import read_tile
 from transforms.records import Blur
 from transforms.scene_networks import SceneNetworks
@@ -105,6 +107,26 @@ def test_samples_without_data_are_passed_over(weights, config, tmp_path):
     samples = networks(weights, sparse).samples(window)
     assert len(samples) == 2
     assert all(sample.all() for sample in samples)
+
+
+@pytest.mark.parametrize("kind", [DecoderError, DecoderCrash, DecoderTimeout])
+def test_a_decoder_that_is_lost_does_not_change_the_network(weights, config, monkeypatch, kind):
+    [tile, *_] = tiles(config, "dark.tif")
+    expected = bits(networks(weights, config)(tile))
+    of_scene = networks(weights, config)
+    with monkeypatch.context() as patch:
+        read = IsolatedReader.read_window
+        lost = iter([kind("no answer")])
+
+        def read_window(reader, window):
+            for error in lost:
+                raise error
+            return read(reader, window)
+
+        patch.setattr(IsolatedReader, "read_window", read_window)
+        with pytest.raises(ValueError, match=r"statistics of dark\.tif: no answer"):
+            of_scene(tile)
+        assert bits(of_scene(tile)) == expected
 
 
 def test_a_scene_that_cannot_be_read_says_so(weights, config):

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from configs.schema import RunConfig
 from models.deblurrer import SMALLEST, Deblurrer
 from models.scene_statistics import freeze_to_scene
+from transforms.decoder import DecoderCrash, DecoderError, DecoderTimeout
 from transforms.functional.pixels import pad_to
 from transforms.functional.windows import Rectangle, plan_cores
 from transforms.isolated import open_reader
 from transforms.read import read_tile
 from transforms.reconcile import picture_key
-from transforms.records import Image, Tile, Window
+from transforms.records import Image, Rejected, Tile, Window
 
 Images = NDArray[np.uint8]
 Network = Callable[[Images], Images]
@@ -28,6 +29,8 @@ TRIES = 4
 """So many times the wanted samples are read at most, looking for such ones."""
 KEPT = 4
 """Networks of so many scenes stay in memory."""
+_PASSING = tuple(kind.__name__ for kind in (DecoderError, DecoderCrash, DecoderTimeout))
+"""Faults that another worker, or the same one later, need not see."""
 
 
 class SceneNetworks:
@@ -60,7 +63,7 @@ class SceneNetworks:
 
         Cells of the scene in an order that only its name decides: the first that have (nearly) all
         of their pixels; where there are too few, those with the most. Raises ValueError if none
-        can be read.
+        can be read, or one costs the decoder: without it the answer would be another.
         """
         wanted = self._config.deblur.scene_samples
         whole: list[Tile] = []
@@ -70,6 +73,8 @@ class SceneNetworks:
                 break
             sample = Window(window.scene, cell, cell, window.blur)
             tile = read_tile(sample, self._reader, None, self._config.read)
+            if isinstance(tile, Rejected) and tile.exception in _PASSING:
+                raise ValueError(f"statistics of {window.scene.name}: {tile.message}")
             if isinstance(tile, Tile):
                 (whole if tile.valid.mean() >= NEARLY_ALL else partial).append(tile)
         if not whole and not partial:
