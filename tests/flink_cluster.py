@@ -37,8 +37,8 @@ MEMORY = {
     "taskmanager.memory.framework.off-heap.size": "64m",
     "taskmanager.memory.task.off-heap.size": "0m",
     "taskmanager.memory.managed.size": "256m",
-    "taskmanager.memory.network.min": "128m",
-    "taskmanager.memory.network.max": "128m",
+    "taskmanager.memory.network.min": "256m",
+    "taskmanager.memory.network.max": "256m",
     "taskmanager.memory.jvm-metaspace.size": "192m",
     "taskmanager.memory.jvm-overhead.min": "192m",
     "taskmanager.memory.jvm-overhead.max": "192m",
@@ -229,7 +229,14 @@ class FlinkCluster:
 
     def _java(self, name: str, memory: str, entry: str, *arguments: str) -> None:
         logging = f"-Dlog4j.configurationFile=file:{self._folder}/log4j.properties"
-        flags = [memory, "-XX:MaxMetaspaceSize=192m", "-XX:TieredStopAtLevel=1", *OPENED, logging]
+        flags = [
+            memory,
+            "-XX:MaxMetaspaceSize=192m",
+            "-XX:MaxDirectMemorySize=384m",
+            "-XX:TieredStopAtLevel=1",
+            *OPENED,
+            logging,
+        ]
         command = ["java", *flags, "-cp", f"{FLINK}/*", entry, "--configDir", str(self._folder)]
         self.processes.start(name, [*command, *arguments])
 

@@ -90,17 +90,23 @@ class Run:
         """Start a command in a folder, where its output goes to `log.txt`."""
         self.log = folder / "log.txt"
         self._token = uuid.uuid4().hex
+        self._process = self.start(command, folder, {**environment, TOKEN: self._token})
+        self.pid = self._process.pid
+
+    def start(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str]
+    ) -> subprocess.Popen:
+        """Start the command in a session of its own."""
         with self.log.open("ab") as file:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
                 cwd=folder,
                 start_new_session=True,
-                env={**os.environ, **STEADY, **environment, TOKEN: self._token},
+                env={**os.environ, **environment},
             )
-        self.pid = self._process.pid
 
     @property
     def is_over(self) -> bool:
@@ -112,7 +118,7 @@ class Run:
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self.kill_all()
+            self.send_all()
             raise
 
     def until(self, fact: Callable[[], bool], seconds: float = LIMIT) -> bool:
@@ -122,7 +128,7 @@ class Run:
             if fact():
                 return True
             if time.monotonic() > end:
-                self.kill_all()
+                self.send_all()
                 raise TimeoutError(f"not within {seconds:g} s; see {self.log}")
             time.sleep(0.01)
         return False
@@ -131,11 +137,13 @@ class Run:
         """Return what lives of the run, in whatever group, oldest first: the command and others."""
         ours = []
         for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                alive = process.status() != psutil.STATUS_ZOMBIE
-                if alive and process.environ().get(TOKEN) == self._token:
+            with suppress(psutil.Error, ProcessLookupError):
+                if process.status() != psutil.STATUS_ZOMBIE and self._owns(process):
                     ours.append(process)
         return sorted(ours, key=lambda process: (process.pid != self.pid, process.create_time()))
+
+    def _owns(self, process: psutil.Process) -> bool:
+        return os.getsid(process.pid) == self.pid or process.environ().get(TOKEN) == self._token
 
     def helpers(self, module: str) -> list[psutil.Process]:
         """Return the processes whose command line names a module."""
@@ -151,7 +159,7 @@ class Run:
         """Send a signal to the command alone."""
         self._process.send_signal(number)
 
-    def kill_all(self, number: int = signal.SIGKILL) -> None:
+    def send_all(self, number: int = signal.SIGKILL) -> None:
         """Send a signal to the command and all processes of its group."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
