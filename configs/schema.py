@@ -139,7 +139,8 @@ class BlurConfig(Section):
     @classmethod
     def _angles_of_the_ladder(cls, values: object) -> object:
         if isinstance(values, dict) and values.get("severities") and "angles" not in values:
-            ladder = LADDERS.get(values.get("ladder", 1))
+            number = values.get("ladder", 1)
+            ladder = LADDERS.get(number) if isinstance(number, int) else None
             return values | {"angles": ladder.angles} if ladder else values
         return values
 

@@ -532,6 +532,12 @@ def test_yaml_is_data_and_stays_small(tmp_path, text, why):
         validate(RunConfig, override({}, [f"input={text}"]), source="test")
 
 
+def test_a_ladder_that_is_no_number_is_named():
+    content = {"read": {"blur": {"severities": [1], "ladder": {}}}}
+    with pytest.raises(ConfigError, match=r"read\.blur\.ladder"):
+        validate(RunConfig, content, source="test")
+
+
 # Secrets and files
 
 

@@ -141,12 +141,12 @@ def _read_table(
             items = "assets" in there and not set(LOCATIONS) & set(there)
             column = "" if items else _location_column(path, there)
             wanted = _ITEM if items else (column, "name", "id", "crs", "time")
-            table = file.read(columns=[name for name in wanted if name in there])
+            rows = file.read(columns=[name for name in wanted if name in there]).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, SourceError):
             raise
         raise SourceError(f"{path} is no Parquet file that can be read: {error}") from error
-    for number, row in enumerate(table.to_pylist(), start=1):
+    for number, row in enumerate(rows, start=1):
         if items:
             yield _to_entry(path, number, row, asset=asset, roots=roots)
         else:

@@ -148,7 +148,9 @@ def _paged(pages: Iterator[Document], document: str) -> Iterator[_Met | Refused]
                 raise SourceError(f"{document} gives the same page of items again and again")
             known.add(content)
             yield from _items_of(page, document)
-    except (APIError, AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except SourceError:
+        raise
+    except (APIError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise SourceError(f"{document}: a page of items cannot be read: {error!r}") from error
 
 
