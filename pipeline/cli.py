@@ -142,8 +142,9 @@ def _add_probe(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_engine_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--force", action="store_true", help="do all anew, in place of any run")
-    parser.add_argument(
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--force", action="store_true", help="do all anew, in place of any run")
+    again.add_argument(
         "--only",
         nargs="+",
         default=[],

@@ -244,10 +244,6 @@ def _is_complete(output: UPath, manifest: Manifest) -> bool:
     )
 
 
-def _library_versions() -> dict[str, str]:
-    return {name: identity.version_of(name) for name in LIBRARIES}
-
-
 def _describe_file(known: Stamp) -> Manifest:
     path, size, version = known
     name = "mtime_ns" if isinstance(version, int) else "version"
@@ -258,10 +254,11 @@ def _write(output: UPath, manifest: Manifest) -> None:
     """Replace the manifest in one step, so that no reader ever sees half of one.
 
     The disk holds it before it gets its name: without one a loss of power would cost all that is
-    kept, for no run would know what the folder holds. Keys in URLs are left out.
+    kept, for no run would know what the folder holds. Half of one, which a killed process leaves,
+    lies with the work: the folder is not taken for a strange one. Keys in URLs are left out.
     """
     text = json.dumps(redact_all(manifest), indent=2, ensure_ascii=False)
-    with written_whole(output / NAME) as local, local.open("wb") as file:
+    with written_whole(output / NAME, output / WORK) as local, local.open("wb") as file:
         file.write(f"{text}\n".encode())
         file.flush()
         os.fsync(file.fileno())

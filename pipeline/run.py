@@ -6,7 +6,8 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import NoReturn
 
 import apache_beam as beam
@@ -22,8 +23,8 @@ from pipeline.beam_flags import LOCAL_RUNNER, beam_options
 from pipeline.detection_gain import DetectionGain
 from pipeline.direct import Networks, settle_windows
 from pipeline.errors import BrokenRunError
-from pipeline.lease import Lease, LeaseLostError, leased
-from pipeline.manifest import Counts, ExitCode, OutputError
+from pipeline.lease import Lease, leased
+from pipeline.manifest import Counts, ExitCode, Manifest, OutputError
 from pipeline.metrics import Metrics, describe_reads
 from pipeline.mosaics import describe_mosaics, find_assembled
 from pipeline.planning import Inventory, Plan, complete_plan, describe, plan_run, take_inventory
@@ -44,6 +45,7 @@ from transforms.seam_rows import worst_seam
 from transforms.storage import check_reachable, remove_tree
 from transforms.tables import REJECTED, SUMMARY, TILES
 from transforms.units import Keeper
+from transforms.workplace import FOLDER as WORK
 from transforms.workplace import Workplace, safe_name
 
 WORKER_LOG = "_workers.log"
@@ -63,6 +65,8 @@ def run(
     `only` the scenes of these names. Raises ValueError or OSError before anything is written if the
     run cannot be started, BrokenRunError if it breaks down.
     """
+    if force and only:
+        raise ValueError("force does all scenes again, only some of them: give one of the two")
     console = Console(stderr=True)
     options = beam_options(config.engine, beam_flags)
     check_engine(config.engine, options)
@@ -75,7 +79,8 @@ def run(
     console.print(describe(plan))
     attempt = uuid.uuid4().hex[:12]
     place = Workplace.of(config.output, attempt=attempt, settings=str(plan.manifest["work_id"]))
-    with ended_by_signals(), leased(config.output, attempt, say=console.print) as lease:
+    say = partial(console.print, markup=False)
+    with ended_by_signals(), leased(config.output, attempt, say=say) as lease:
         # Another run may have come to its end since we looked.
         if _is_done(plan, force=force) and not only:
             return _nothing_to_do(config, console)
@@ -84,12 +89,12 @@ def run(
         assembled = find_assembled(plan, place, known) - set(only)
         keeper = Keeper(place, config.mosaic.write, assembled)
         begun = manifest.start(config.output, plan.manifest, attempt=attempt)
-        _warn(tell_of_start(config, begun), console)
         try:
-            return _run(plan, keeper, options, lease, console, take_network_use())
+            _warn(tell_of_start(config, begun), console)
+            ended = _run(plan, keeper, options, lease, console, take_network_use())
         except BaseException as error:
             message = redact(f"{type(error).__name__}: {error}")
-            if not isinstance(error, LeaseLostError):  # else run.json is another run's
+            if lease.is_held():  # else run.json is another run's
                 _note_failure(config, message, console)
             if not isinstance(error, Exception):
                 raise
@@ -98,16 +103,30 @@ def run(
                 f"{WORKER_LOG} there tells more; what was finished is kept, and the same command "
                 "goes on from there"
             ) from error
+        _wind_up(ended, plan, place, console)
+        return int(ended["exit_code"])
 
 
 def _note_failure(config: RunConfig, message: str, console: Console) -> None:
     """Write why a run failed, where that can be written: what comes next is the failure itself."""
     try:
+        if manifest.read(config.output)["state"] != "running":
+            return  # it was ended by a signal when all was done
         run = manifest.finish(config.output, exit_code=ExitCode.BROKEN, error=message)
     except (OSError, OutputError) as error:
         console.print(f"run.json still says that the run is at work: {error}", markup=False)
         return
     _warn(tell_of_end(config, run), console)
+
+
+def _wind_up(ended: Manifest, plan: Plan, place: Workplace, console: Console) -> None:
+    """Tidy up after a run that is published, and tell of it: no fault of that is one of the run."""
+    try:
+        tidy(place, plan.scenes)
+    except OSError as error:
+        _warn([f"{place.output / WORK} could not be tidied up: {error}"], console)
+    _warn(tell_of_end(plan.config, ended), console)
+    console.print(f"Written to {place.output}", markup=False)
 
 
 def _warn(problems: Sequence[str], console: Console) -> None:
@@ -128,7 +147,7 @@ def _nothing_to_do(config: RunConfig, console: Console) -> ExitCode:
 
 
 def _forget(plan: Plan, place: Workplace, *, force: bool, only: Sequence[str]) -> None:
-    """Drop what is kept of all scenes (`force`), or of some, if all others are complete."""
+    """Drop what is kept of all scenes (`force`), or of some, if all others are settled."""
     if force:
         remove_tree(place.units)
     if not only:
@@ -139,7 +158,8 @@ def _forget(plan: Plan, place: Workplace, *, force: bool, only: Sequence[str]) -
         raise ValueError(
             f"--only: the run has no scene {', '.join(unknown)}; it has {_some(named)}"
         )
-    others = [window for window in plan.windows if window.scene.name not in only]
+    rejected = {row["key"] for row in read_rows(place.output, REJECTED, ("key",))}
+    others = [w for w in plan.windows if w.scene.name not in only and w.key not in rejected]
     missing = len(others) - Tallier(place, others).read().windows
     if missing:
         raise ValueError(
@@ -216,7 +236,8 @@ def _run(
     lease: Lease,
     console: Console,
     planning: NetworkUse,
-) -> int:
+) -> Manifest:
+    """Run the job, publish what it made, and return its manifest."""
     config, place = plan.config, keeper.place
     pipeline = beam.Pipeline(options=options)
     pipeline | "DetectionGain" >> DetectionGain(plan, keeper)
@@ -228,12 +249,14 @@ def _run(
     counts = _count_settled(plan, place.staged)
     summary = [SummaryRow(**row) for row in read_rows(place.staged, SUMMARY)]
     exit_code = _judge(counts, summary, config, console)
+    metrics = Metrics.of(result)
     lease.confirm()
     publish_tables(place)
     made = publish_rasters(place) | {safe_name(scene) for scene in keeper.assembled}
     mosaics = describe_mosaics(plan, place, made)
-    metrics, wall = Metrics.of(result), manifest.elapsed(config.output)
-    run = manifest.finish(
+    parts, wall = list_parts(config.output), manifest.elapsed(config.output)
+    lease.confirm()
+    ended = manifest.finish(
         config.output,
         exit_code=exit_code,
         counts=counts,
@@ -241,15 +264,12 @@ def _run(
         pixels=plan.core_pixels,
         reads=describe_reads(metrics, planning),
         metrics=metrics.describe(workers=config.engine.workers, wall=wall),
-        parts=list_parts(config.output),
+        parts=parts,
         mosaics=mosaics,
     )
-    tidy(place, plan.scenes)
-    _warn(tell_of_end(config, run), console)
     console.print(results_table(summary))
     console.print(verdict(summary), markup=False)
-    console.print(f"Written to {config.output}", markup=False)
-    return exit_code
+    return ended
 
 
 def _watch(
@@ -272,7 +292,8 @@ def _watch(
             tick=lease.check,
             total=len(plan.windows),
         )
-        settled()
+        with suppress(OSError):  # the bar alone wants to know it
+            settled()
     return result
 
 

@@ -80,7 +80,21 @@ def test_a_finished_run_says_how_it_ended(tmp_path):
 
 def test_the_manifest_is_replaced_in_one_step(tmp_path):
     finished(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "tiles"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["_work", "run.json", "tiles"]
+    assert not list((tmp_path / "_work").iterdir())
+
+
+def test_half_a_manifest_does_not_make_the_folder_a_strange_one(tmp_path, monkeypatch):
+    def kill(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", kill)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        with pytest.raises(KeyboardInterrupt):
+            start(tmp_path, describe_run(CONFIG, SCENES, WEIGHTS))
+    assert len(list(tmp_path.rglob(".*.json"))) == 1
+    assert check_output(tmp_path, "0" * 12, force=False) == "fresh"
 
 
 @pytest.mark.parametrize("force", [False, True])

@@ -18,6 +18,7 @@ from pipeline.lease import LeaseError, leased
 from pipeline.manifest import OutputError
 from pipeline.run import run
 from transforms.records import Rejected
+from transforms.storage import StorageError
 
 pytestmark = pytest.mark.usefixtures("one_code_version")
 
@@ -164,6 +165,80 @@ def test_only_needs_a_scene_of_the_run_and_the_results_of_the_others(folder, net
         run(settings(folder), only=["b.tif"])
     assert network.taken() == 0
     assert visible(folder / "run") == []
+
+
+def test_force_and_only_exclude_each_other_and_nothing_is_lost(folder, network):
+    assert run(settings(folder)) == 0
+    network.taken()
+    with pytest.raises(ValueError, match="one of the two"):
+        run(settings(folder), force=True, only=["b.tif"])
+    assert run(settings(folder), only=["b.tif"]) == 0
+    assert network.taken() == CORES
+
+
+def test_only_does_not_wait_for_windows_that_are_rejected_anyway(folder, network, monkeypatch):
+    def find(images):
+        if (images[0, 0, 0] == textured(SIDE, SIDE, 0)[0, 0]).all():
+            raise ValueError("no")
+        return STUBS.find(images)
+
+    find.names = STUBS.find.names
+    use_stubs(monkeypatch, deblur=network, find=find)
+    assert run(settings(folder)) == 3
+    network.taken()
+    assert run(settings(folder), only=["b.tif"]) == 3
+    assert network.taken() == CORES + 1
+
+
+def test_what_fails_after_a_run_was_published_is_not_its_failure(folder, network, monkeypatch):
+    def fail(*_):
+        raise StorageError("the store is away")
+
+    monkeypatch.setattr(pipeline.run, "tidy", fail)
+    assert run(settings(folder)) == 0
+    assert manifest.read(folder / "run")["state"] == "done"
+
+
+def test_a_signal_after_a_run_was_published_does_not_undo_it(folder, network, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline.run, "tidy", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings(folder))
+    assert manifest.read(folder / "run")["state"] == "done"
+    assert run(settings(folder)) == 99
+
+
+def test_a_run_that_was_taken_over_leaves_the_others_manifest_alone(folder, network, monkeypatch):
+    lease = folder / "run" / "_work" / "lease.json"
+
+    def lose(*_):
+        lease.write_text(lease.read_text().replace('"attempt": "', '"attempt": "other '))
+        manifest.start(folder / "run", {"run_id": "other"}, attempt="other")
+        raise FileNotFoundError("what was staged is gone")
+
+    monkeypatch.setattr(pipeline.run, "publish_tables", lose)
+    with pytest.raises(BrokenRunError, match="what was staged is gone"):
+        run(settings(folder))
+    assert manifest.read(folder / "run")["state"] == "running"
+    assert manifest.read(folder / "run")["attempt"] == "other"
+
+
+@pytest.mark.parametrize("step", ["publish_rasters", "describe_mosaics"])
+def test_a_run_that_is_taken_over_while_it_publishes_does_not_say_done(
+    folder, network, monkeypatch, step
+):
+    lease, do = folder / "run" / "_work" / "lease.json", getattr(pipeline.run, step)
+
+    def lose(*arguments):
+        lease.write_text(lease.read_text().replace('"attempt": "', '"attempt": "other '))
+        return do(*arguments)
+
+    monkeypatch.setattr(pipeline.run, step, lose)
+    with pytest.raises(BrokenRunError, match="took"):
+        run(settings(folder))
+    assert manifest.read(folder / "run")["state"] == "running"
 
 
 def test_a_new_scene_is_all_that_is_done_and_old_mosaics_stay(folder, network):
