@@ -4,10 +4,8 @@ Beam's local runner reports nothing until it ends, and a cluster's metrics come 
 window is a file of its own (see `transforms.workplace`), on whatever machine it was made.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
@@ -20,10 +18,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from upath import UPath
 
 from transforms.records import Window
-from transforms.storage import find_files
+from transforms.storage import names_in
 from transforms.workplace import REJECT, UNIT, Workplace, window_name
 
 
@@ -57,16 +54,6 @@ class Tallier:
         rejects = names_in(self._place.rejects)
         rejected = sum(name.endswith(REJECT) and not name.startswith(".") for name in rejects)
         return Tally(len(finished) + rejected, sum(finished), rejected)
-
-
-def names_in(folder: UPath) -> list[str]:
-    """Return the names of the files of a folder; of an absent one none."""
-    if not isinstance(folder, Path):
-        return [path.name for path in find_files(folder, "*")]
-    try:
-        return os.listdir(folder)
-    except FileNotFoundError:
-        return []
 
 
 class ProgressBar:

@@ -9,6 +9,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from made_rows import make_scene
 from upath import UPath
 
+from transforms import units
 from transforms.functional.windows import Rectangle
 from transforms.records import Rejected, TileRow, Window
 from transforms.unit_files import seal
@@ -27,7 +28,7 @@ def keeper(tmp_path):
 
 
 def find(keeper, window):
-    return keeper.find(window, keeper.list_kept(window))
+    return keeper.find(window, keeper.list_kept(window.scene))
 
 
 def row_of(window, **values):
@@ -82,6 +83,17 @@ def test_a_mosaic_needs_the_core_unless_it_is_there_or_the_input_was_kept(keeper
     for window, reason in zip(WINDOWS[1:], ({"skipped": True}, {"fallback": "flat"}), strict=True):
         keeper.keep(row_of(window, status="measured", **reason))
         assert find(keeper, window) is not None
+
+
+def test_what_is_kept_of_a_scene_is_listed_once_though_windows_come_mixed(keeper, monkeypatch):
+    listed = []
+    monkeypatch.setattr(units, "names_in", lambda folder: listed.append(folder) or [])
+    other = dataclasses.replace(SCENE, name="other.tif")
+    mixed = [dataclasses.replace(w, scene=scene) for w in WINDOWS for scene in (SCENE, other)]
+    look = units._Look(keeper, None)
+    look.setup()
+    assert [look.process(window) for window in mixed] == [[window] for window in mixed]
+    assert listed == [keeper.place.unit_folder(scene) for scene in (SCENE, other)]
 
 
 def test_beam_parts_windows_and_keeps_results(keeper):

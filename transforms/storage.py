@@ -115,6 +115,19 @@ def find_files(folder: Path | UPath, pattern: str) -> list[UPath]:
         return sorted(UPath(path) for path in folder.glob(pattern))
 
 
+def names_in(folder: Path | UPath) -> list[str]:
+    """Return the names of the files of a folder, as they are now; of an absent one none.
+
+    Many times faster than `find_files` in a file system.
+    """
+    if not isinstance(folder, Path):
+        return [path.name for path in find_files(folder, "*")]
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+
+
 def is_file(path: Path | UPath) -> bool:
     """Say whether there is a file of that name now."""
     with reaching(path):

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Set
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Literal
 
 import apache_beam as beam
@@ -17,14 +18,16 @@ from apache_beam.pvalue import TaggedOutput
 from transforms.counters import TILES, WRITTEN, count_settled, note_memory
 from transforms.logs import LogForm, about, log_reject
 from transforms.measure import MeasuredTile, settled_of
-from transforms.records import Rejected, Settled, Window
+from transforms.records import Rejected, Scene, Settled, Window
 from transforms.redaction import redact_all
 from transforms.stopwatch import Stopwatch
-from transforms.storage import find_files, reaching, write_bytes_whole
+from transforms.storage import names_in, reaching, write_bytes_whole
 from transforms.unit_files import Finished, UnitError, decode_unit, encode_unit, is_sealed
 from transforms.workplace import Workplace
 
 MISSING, FINISHED = "missing", "finished"
+SCENES_AT_HAND = 256
+"""Of how many scenes a worker remembers which files are kept."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,10 +44,9 @@ class Keeper:
     cores: bool = False
     assembled: Set[str] = frozenset()
 
-    def list_kept(self, window: Window) -> frozenset[str]:
-        """Return the names of the files that are kept of a window's scene."""
-        folder = self.place.unit_folder(window.scene)
-        return frozenset(path.name for path in find_files(folder, "*"))
+    def list_kept(self, scene: Scene) -> frozenset[str]:
+        """Return the names of the files that are kept of a scene."""
+        return frozenset(names_in(self.place.unit_folder(scene)))
 
     def find(self, window: Window, kept: Set[str]) -> Finished | None:
         """Return what is known of a window, of whose scene these files are `kept`; None if nothing.
@@ -100,24 +102,23 @@ def resume(keeper: Keeper, log: LogForm | None = None) -> beam.PTransform:
 
 
 class _Look(beam.DoFn):
-    """Holds which files there are of the scene seen last; the work is in `Keeper.find`."""
+    """Holds which files there are of the scenes seen last; the work is in `Keeper.find`."""
 
     def __init__(self, keeper: Keeper, log: LogForm | None) -> None:
         self._keeper = keeper
         self._log = log
         self._stopwatch = Stopwatch("resume")
         self._resumed = Metrics.counter(TILES, "resumed")
-        self._scene, self._kept = "", frozenset[str]()
 
     def setup(self) -> None:
+        # Windows come mixed from many scenes.
+        self._list_kept = lru_cache(SCENES_AT_HAND)(self._keeper.list_kept)
         if self._log is not None:
             self._log.install()
 
     def process(self, window: Window) -> list[Window | TaggedOutput[Literal["finished"], Finished]]:
         with self._stopwatch.running(), about([window]):
-            if window.scene.name != self._scene:
-                self._scene, self._kept = window.scene.name, self._keeper.list_kept(window)
-            finished = self._keeper.find(window, self._kept)
+            finished = self._keeper.find(window, self._list_kept(window.scene))
         if finished is None:
             return [window]
         self._resumed.inc()
