@@ -1,5 +1,6 @@
 """Settings and fixtures shared by all tests."""
 
+import logging
 import os
 import zlib
 from collections.abc import Iterator
@@ -18,6 +19,15 @@ settings.load_profile("facts")
 
 # Several test processes share the machine; results do not depend on the number of threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def level_of_logs() -> Iterator[None]:
+    """Leave what is logged as it was: the command line sets it for its whole process."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

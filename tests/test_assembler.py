@@ -20,15 +20,13 @@ from transforms.scene_mosaic import Mosaic
 from transforms.scenes import plan_scenes
 from transforms.workplace import Workplace
 
-HERE = EngineConfig(read_seconds=None)
-
 
 @pytest.fixture
 def config(tmp_path: Path) -> RunConfig:
     """The settings of a run over two scenes."""
     for seed, name in enumerate(["a.tif", "b.tif"]):
         write_scene(tmp_path / name, picture(seed=seed), photometric="rgb")
-    return configure(tmp_path / "*.tif", tmp_path / "run", engine=HERE)
+    return configure(tmp_path / "*.tif", tmp_path / "run")
 
 
 @pytest.fixture
