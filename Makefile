@@ -13,8 +13,12 @@ BEAM := 2.77.0
 demo: .venv/installed
 	$(BIN)/aerial-deblur demo
 
+# Quick and slow tests are two processes at a time: most need one core.
 test: check
-	$(BIN)/python -m pytest -W error
+	@$(BIN)/python -m pytest -W error -m slow > .slow-tests.log 2>&1 & slow=$$!; \
+	quick=0; $(BIN)/python -m pytest -W error -m "not slow" || quick=$$?; \
+	failed=0; wait $$slow || failed=$$?; cat .slow-tests.log; \
+	test $$quick -eq 0 -a $$failed -eq 0
 
 quick: .venv/installed
 	$(BIN)/python -m pytest -W error -m "not slow"
