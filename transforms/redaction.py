@@ -7,11 +7,10 @@ HIDDEN = "..."
 """What stands in place of a secret."""
 
 _LOGIN = re.compile(r"(?<=://)[^/?#@\s\"'<>]+@")
-_SECRET = re.compile(
-    r"([?&;][^=&\s\"'<>]*(?:sig|token|key|secret|pass|pwd|auth|cred|policy|code|sas)[^=&\s\"'<>]*=)"
-    r"[^&;#\s\"'<>,)\]}]+",
-    re.IGNORECASE,
-)
+_NAME = r"[^?&;=\s\"'<>]*"
+_OPENS = "sig|token|key|secret|pass|pwd|auth|cred|policy|code|sas"
+# No name goes on beyond the start of the next: the time that a search takes grows with the text.
+_SECRET = re.compile(rf"([?&;](?={_NAME}(?:{_OPENS})){_NAME}=)[^&;#\s\"'<>,)\]}}]+", re.IGNORECASE)
 
 Content = TypeVar("Content")
 
