@@ -295,11 +295,22 @@ def test_words_for_people_are_no_files(ground):
     )
 
 
-@pytest.mark.parametrize("crs", ["+proj=utm +zone=32 +nadgrids=/tmp/x", "+grids=a,/dev/zero"])
+@pytest.mark.parametrize(
+    "crs",
+    [
+        *("+proj=utm +zone=32 +nadgrids=/tmp/x", "+grids=a,/dev/zero"),
+        'PARAMETERFILE["Latitude difference file", "C:\\a"]',
+    ],
+)
 def test_a_crs_names_no_file(ground, crs):
     with pytest.raises(UntrustedError, match="names a file of a shift"):
         ground.check(vrt(source("a.tif", 1), before=f"<SRS>{crs}</SRS>"))
     ground.check(vrt(source("a.tif", 1), before="<SRS>+proj=merc +nadgrids=@null</SRS>"))
+
+
+def test_a_crs_without_end_keeps_nobody_waiting(ground):
+    for crs in ("PARAMETERFILE[" * 30_000, "grids=" * 30_000):
+        ground.check(vrt(source("a.tif", 1), before=f"<SRS>{crs}</SRS>"))
 
 
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>' + vrt(
