@@ -2,4 +2,4 @@
 
 
 class BrokenRunError(RuntimeError):
-    """A run that began and did not come to its end; nothing of it was published."""
+    """A run that began and did not come to its end: its output is no result."""

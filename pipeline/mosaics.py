@@ -11,10 +11,10 @@ from pipeline import identity
 from pipeline.manifest import Manifest
 from pipeline.planning import Plan
 from transforms.assemble import AssembleMosaics, assemble_mosaics, drop_stale_mosaics, mosaic_tags
-from transforms.mosaic_items import CORES, Provenance
+from transforms.mosaic_items import CORES, ITEM, Provenance
 from transforms.records import Rejected, Scene, Settled
 from transforms.scene_mosaic import DATA, MOSAICS, STATUS
-from transforms.storage import size_of
+from transforms.storage import is_file, size_of
 from transforms.workplace import Workplace, safe_name
 from transforms.write_items import WriteItems, publish_items, write_item
 
@@ -63,7 +63,9 @@ def find_assembled(plan: Plan, place: Workplace, known: Sequence[Manifest]) -> f
     return frozenset(
         scene.name
         for scene in plan.scenes
-        if plan.config.mosaic.write and _is_there(files[_made_of(plan, place, scene)], place.output)
+        if plan.config.mosaic.write
+        and is_file(place.output / MOSAICS / f"{safe_name(scene.name)}{ITEM}")
+        and _is_there(files[_made_of(plan, place, scene)], place.output)
     )
 
 

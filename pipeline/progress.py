@@ -20,7 +20,7 @@ from rich.progress import (
 )
 
 from transforms.records import Window
-from transforms.storage import names_in
+from transforms.storage import names_below, names_in
 from transforms.workplace import REJECT, UNIT, Workplace, window_name
 
 
@@ -45,10 +45,11 @@ class Tallier:
 
     def read(self) -> Tally:
         """Look into the output."""
+        kept = names_below(self._place.units, self._areas)
         finished = [
             areas[name]
             for scene, areas in self._areas.items()
-            for name in names_in(self._place.units / scene)
+            for name in kept[scene]
             if name in areas
         ]
         rejects = names_in(self._place.rejects)

@@ -189,6 +189,7 @@ class _Job:
                 self._cancel_at_engine()
                 if self._cancelled.wait(RETRY_SECONDS):
                     return
+                self._cancel_at_engine()  # a cluster that was away may be back, with the job
             else:
                 self._failure = None
                 return

@@ -18,9 +18,10 @@ BLURS = (None, Blur(7.0, 30.0))
 WINDOWS = [Window(SCENE, core, core, blur) for blur in BLURS for core in CORES]
 
 
-@pytest.fixture
-def place(tmp_path):
-    return Workplace.of(UPath(tmp_path / "run"), attempt="second", settings="abc")
+@pytest.fixture(params=["folder", "store"])
+def place(request, tmp_path):
+    output = tmp_path / "run" if request.param == "folder" else f"memory://{tmp_path.name}/run"
+    return Workplace.of(UPath(output), attempt="second", settings="abc")
 
 
 def test_nothing_is_settled_before_anything_is_written(place):
@@ -45,12 +46,11 @@ def test_another_attempts_rejects_and_other_jobs_do_not_count(place):
 
 
 def test_files_that_no_window_has_do_not_count(place):
-    folder = place.unit_folder(SCENE)
-    folder.mkdir(parents=True)
-    for name in ("0_0.tif", "7_7.unit", ".a1b2.unit"):
-        (folder / name).touch()
-    place.rejects.mkdir(parents=True)
-    (place.rejects / ".a1b2.json").touch()
+    folder, other = place.unit_folder(SCENE), place.units / "b.tif~77"
+    strange = [folder / name for name in ("0_0.tif", "7_7.unit", ".a1b2.unit")]
+    for path in (*strange, other / "0_0.unit", place.rejects / ".a1b2.json"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
     assert Tallier(place, WINDOWS).read() == Tally()
 
 

@@ -307,12 +307,21 @@ def test_other_work_is_refused_unless_it_is_forced(folder, network):
     assert run(other, force=True) == 0
 
 
-def test_a_mosaic_that_was_lost_is_made_again_with_its_cores(folder, network):
+@pytest.mark.parametrize(
+    "lost",
+    [
+        ["mosaics/a.tif.status.tif"],
+        ["mosaics/a.tif.item.json", "summary/part-00000.parquet"],
+    ],
+    ids=["a file", "the item"],
+)
+def test_a_mosaic_that_was_lost_is_made_again_with_its_cores(folder, network, lost):
     config = settings(folder, mosaic={"write": True})
     assert run(config) == 0
     before = files(folder / "run")
     network.taken()
-    (folder / "run" / "mosaics" / "a.tif.status.tif").unlink()
+    for name in lost:
+        (folder / "run" / name).unlink()
     assert run(config) == 0
     assert network.taken() == CORES
     assert files(folder / "run") == before
