@@ -183,10 +183,10 @@ class _Job:
                 self._submit()
             except BaseException as error:
                 self._failure = error
+                self._cancel_at_engine()  # who lost sight of a job has not ended it
                 if not remaining or self._cancelled.is_set():
                     return
                 _log.error("%s; submitted again, %d more times", first_cause(error), remaining)
-                self._cancel_at_engine()
                 if self._cancelled.wait(RETRY_SECONDS):
                     return
                 self._cancel_at_engine()  # a cluster that was away may be back, with the job

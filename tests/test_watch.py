@@ -200,6 +200,16 @@ def test_a_job_that_is_cancelled_between_submissions_is_not_submitted_again():
     assert not [t for t in threading.enumerate() if t.name == PIPELINE_THREAD]
 
 
+def test_a_job_whose_server_is_lost_is_cancelled_on_its_cluster(monkeypatch):
+    engine = EngineConfig(name="flink", master="host:1", job_endpoint="host:2", retries=0)
+    pipeline, cancelled = Refused(), []
+    pipeline.options = beam_options(engine, ())
+    monkeypatch.setattr(watch.FlinkRest, "cancel", lambda rest, name: cancelled.append(name))
+    with pytest.raises(EngineError, match="refused"):
+        run_watched(pipeline, engine, settled=lambda: 0, tick=nothing, poll=0.1)
+    assert [name.startswith("aerial-deblur-") for name in cancelled] == [True]
+
+
 class Slow:
     """A pipeline whose job appears on its cluster some time after it was submitted."""
 
