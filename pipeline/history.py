@@ -29,8 +29,9 @@ def collect_runs(outputs: Sequence[UPath], target: UPath) -> int:
     console = Console(soft_wrap=True)
     found = {output: manifest.read(output) for output in outputs}
     ended = [output for output, run in found.items() if has_ended(run)]
-    for output in found.keys() - set(ended):
-        console.print(f"{output} has not come to its end: left out", markup=False)
+    for output in found:
+        if output not in ended:
+            console.print(f"{output} has not come to its end: left out", markup=False)
     number = add_runs([run_row(output) for output in ended], target)
     console.print(f"{target}: {number} runs, {len(ended)} of them from here", markup=False)
     return ExitCode.OK

@@ -103,11 +103,13 @@ def test_the_same_job_done_again_is_another_row(tmp_path):
     assert add_runs([row | {"started": made_run(2)["started"]}], target) == 2
 
 
-def test_a_running_run_is_left_out_and_said_so(finished, tmp_path, capsys):
-    running = copy_of(finished, tmp_path / "running", state="running", finished=None)
+def test_running_runs_are_left_out_and_named_in_the_order_given(finished, tmp_path, capsys):
+    names = ["c", "a", "d", "b"]
+    running = [copy_of(finished, tmp_path / n, state="running", finished=None) for n in names]
     target = UPath(tmp_path / "runs.parquet")
-    assert collect_runs([running, UPath(finished)], target) == 0
-    assert "running has not come to its end" in capsys.readouterr().out
+    assert collect_runs([*running, UPath(finished)], target) == 0
+    *named, _ = capsys.readouterr().out.splitlines()
+    assert named == [f"{each} has not come to its end: left out" for each in running]
     assert len(read_history(target)) == 1
 
 

@@ -13,14 +13,9 @@ from stores import Store
 
 from configs.operations import EngineConfig
 from configs.schema import InputConfig, PercentileStretch, ReadConfig, RunConfig, Stretch
+from transforms.decoder import DecoderError, DecoderTimeout
 from transforms.functional.windows import Rectangle
-from transforms.isolated import (
-    MOST_FAULTS,
-    DecoderError,
-    DecoderTimeout,
-    IsolatedReader,
-    open_reader,
-)
+from transforms.isolated import MOST_FAULTS, IsolatedReader, open_reader
 from transforms.network_use import take_network_use
 from transforms.read import read_tile
 from transforms.records import Rejected, Scene, Tile

@@ -9,15 +9,13 @@ from queue import SimpleQueue
 from typing import Concatenate, ParamSpec, TypeVar
 
 from configs.schema import InputConfig, RunConfig
-from transforms.decoder import Decoder, DecoderCrash, DecoderError, DecoderTimeout
+from transforms.decoder import Decoder, DecoderError
 from transforms.functional.windows import Rectangle
 from transforms.headers import Headers, open_scene
 from transforms.native_pixels import Native
 from transforms.records import Image, Mask, Scene, Source, Window
 from transforms.scene_checks import SceneError
 from transforms.scene_reader import Reader, SceneReader
-
-__all__ = ["DecoderCrash", "DecoderError", "DecoderTimeout", "IsolatedReader", "open_reader"]
 
 Result = TypeVar("Result")
 P = ParamSpec("P")
