@@ -177,7 +177,9 @@ def read(output: UPath) -> Manifest:
             content = path.read_bytes()
         manifest: Manifest = json.loads(content.decode())
         manifest["run_id"], manifest["state"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        for file in _written(manifest):
+            output / file["path"], file.get("size")
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise OutputError(f"{path} is not the manifest of a run: {error!r}") from error
     return manifest
 
@@ -238,10 +240,14 @@ def _holds_only_work(output: UPath) -> bool:
 
 
 def _is_complete(output: UPath, manifest: Manifest) -> bool:
-    outputs = [*manifest.get("outputs", []), *manifest.get("mosaics", [])]
     return manifest["state"] == "done" and all(
-        size_of(output / file["path"]) == file.get("size") for file in outputs
+        size_of(output / file["path"]) == file.get("size") for file in _written(manifest)
     )
+
+
+def _written(manifest: Manifest) -> list[Manifest]:
+    """Return what a manifest says of the files that were written."""
+    return [*(manifest.get("outputs") or ()), *(manifest.get("mosaics") or ())]
 
 
 def _describe_file(known: Stamp) -> Manifest:

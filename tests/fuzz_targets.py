@@ -38,6 +38,7 @@ from mutations import Mutator, or_scrambled
 from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 from scenes import textured, write_picture
+from upath import UPath
 from urllib3 import HTTPResponse
 
 from configs.edit import set_number
@@ -47,6 +48,7 @@ from configs.train_deblurrer import DeblurrerTraining
 from models.checkpoints import load_generator, save_generator
 from models.networks import build
 from models.unet import UNetOptions
+from pipeline import manifest
 from transforms.exif import read_exif
 from transforms.headers import open_scene
 from transforms.labels import open_labels
@@ -615,6 +617,25 @@ def _use_weights(path: Path) -> str:
     return "read"
 
 
+def _manifest() -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "run_id": "0123456789ab",
+        "state": "done",
+        "started": "2026-05-01T10:00:00+00:00",
+        "config": RunConfig().model_dump(mode="json"),
+        "outputs": [{"path": "tiles/part-0000.parquet", "rows": 1, "sha256": "0" * 64}],
+        "mosaics": [{"path": "mosaics/a.tif"}],
+        "counts": {"planned": 1, "measured": 1, "empty": 0, "rejected": 0},
+    }
+
+
+def _use_manifest(path: Path) -> str:
+    output = UPath(path.parent)
+    manifest.read(output)
+    return str(manifest.check_output(output, "0123456789ab", force=False))
+
+
 def _make_unit(random: Random, folder: Path) -> Path:
     window = next(plan_windows(_scene(), RunConfig().read))
     valid = encode_unit(TileRow.empty(window, "none"))
@@ -666,5 +687,6 @@ TARGETS: tuple[Target, ...] = (
     Target("yaml", _make_yaml, _use_yaml, speaks=("override",)),
     Target("edit", _make_yaml, _use_edit, speaks=("detect.score_threshold", "YAML", "utf-8")),
     Target("weights", _make_weights, _use_weights),
+    Target("run.json", partial(_make_json, _manifest, "run.json"), _use_manifest),
     Target("unit file", _make_unit, _use_unit, speaks=("unit file",)),
 )

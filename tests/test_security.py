@@ -391,6 +391,8 @@ def test_what_lies_beside_a_picture_must_be_tiff(tmp_path, suffix):
     Path(f"{scene}{suffix}").write_text('<VRTDataset rasterXSize="1" rasterYSize="1"/>')
     with pytest.raises(UntrustedError, match="no TIFF"):
         check_sidecars(str(scene))
+    with pytest.raises(SceneError, match="no TIFF"):
+        open_it(scene)
 
 
 @pytest.mark.parametrize("inside", [True, False])

@@ -9,7 +9,7 @@ from rasterio.errors import RasterioError
 from configs.schema import InputConfig
 from transforms.gdal import open_dataset
 from transforms.map_tiles import is_map_tiles, map_tiles_vrt
-from transforms.vetting import check_name, check_vrt
+from transforms.vetting import check_name, check_sidecars, check_vrt
 
 _VRT_STARTS = 1024
 """So many bytes GDAL looks at for the mark of a VRT."""
@@ -22,12 +22,14 @@ def open_source(path: str, config: InputConfig) -> DatasetReader:
     """Open what `Source.path` names; the caller has entered GDAL's settings and closes it.
 
     Only the drivers of the config may open it. A VRT, whatever its name, is looked through before
-    GDAL sees it. Raises UntrustedError if the name or the VRT must not be opened, RasterioError if
-    it cannot be.
+    GDAL sees it, and what lies beside a local picture must be TIFF. Raises UntrustedError for what
+    must not be opened, RasterioError for what cannot be.
     """
     check_source_name(path)
     if is_map_tiles(path):
         return open_dataset(map_tiles_vrt(path), ("VRT",))
+    if is_local_file(path):
+        check_sidecars(path)
     others = [driver for driver in config.drivers if driver != "VRT"]
     may_be_vrt = len(others) < len(config.drivers)
     # GDAL would take an empty list for all of its drivers.
