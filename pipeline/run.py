@@ -98,10 +98,11 @@ def run(
                 _note_failure(config, message, console)
             if not isinstance(error, Exception):
                 raise
+            but = " without --force" if force else ""
             raise BrokenRunError(
                 f"{message}\nTake nothing from {config.output} until its run.json says done. "
-                f"{WORKER_LOG} there tells more; what was finished is kept, and the same command "
-                "goes on from there"
+                f"{WORKER_LOG} there tells more; what was finished is kept, and the same command"
+                f"{but} goes on from there"
             ) from error
         _wind_up(ended, plan, place, console)
         return int(ended["exit_code"])

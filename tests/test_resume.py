@@ -143,6 +143,15 @@ def test_force_does_all_again(folder, network):
     assert files(folder / "run") == before
 
 
+def test_a_forced_run_that_broke_goes_on_without_force(folder, network):
+    network.fails_at = 8
+    with pytest.raises(BrokenRunError, match="the same command without --force goes on"):
+        run(settings(folder), force=True)
+    begun = network.taken()
+    assert run(settings(folder)) == 0
+    assert begun + network.taken() == 2 * CORES + 2  # those of the broken batch
+
+
 def test_only_does_some_scenes_again(folder, network):
     assert run(settings(folder, mosaic={"write": True})) == 0
     before = files(folder / "run")
