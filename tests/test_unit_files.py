@@ -83,10 +83,17 @@ def test_an_empty_window_comes_back(measured):
 
 def test_no_key_of_a_url_is_kept(measured):
     row = TileRow.empty(measured[0].row.window, "none")
-    scene = dataclasses.replace(row.window.scene, path="https://in/a.tif?sig=0af3")
+    scene = dataclasses.replace(
+        row.window.scene,
+        name="track;pass=2.tif",
+        path="https://in/a.tif?sig=0af3",
+        item="https://in/a.json?sig=0af3",
+    )
     window = dataclasses.replace(row.window, scene=scene)
     back = decode_unit(encode_unit(dataclasses.replace(row, window=window)))
     assert back.window.scene.path == "https://in/a.tif?sig=..."
+    assert back.window.scene.item == "https://in/a.json?sig=..."
+    assert back.window.key == window.key
 
 
 def test_equal_windows_have_equal_bytes(measured):

@@ -13,11 +13,12 @@ from typing import get_args, get_origin
 import cattrs
 import msgpack
 import numpy as np
+from cattrs.gen import make_dict_unstructure_fn, override
 from numpy.typing import NDArray
 
 from transforms.measure import MeasuredTile
-from transforms.records import TileRow
-from transforms.redaction import redact
+from transforms.records import Scene, TileRow
+from transforms.redaction import redact_all
 
 Finished = MeasuredTile | TileRow
 """A window that came to a result: measured, or empty."""
@@ -70,7 +71,6 @@ def is_sealed(content: bytes) -> bool:
 def _converter() -> cattrs.Converter:
     """Return what turns records into plain values and back, by the types of their fields."""
     converter = cattrs.Converter()
-    converter.register_unstructure_hook(str, redact)  # a scene's path may be a URL with keys
     converter.register_unstructure_hook(Fraction, str)
     converter.register_structure_hook(Fraction, lambda text, _: Fraction(text))
     converter.register_unstructure_hook_func(_is_array, _array_to_plain)
@@ -82,6 +82,9 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook_func(
         _is_mapping, lambda pairs, kind: _pairs_to_mapping(pairs, kind, converter)
     )
+    # These may be URLs with keys; a name, which may look like one, is what windows are known by.
+    hidden = {name: override(unstruct_hook=redact_all) for name in ("path", "item")}
+    converter.register_unstructure_hook(Scene, make_dict_unstructure_fn(Scene, converter, **hidden))
     return converter
 
 
