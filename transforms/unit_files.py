@@ -83,8 +83,9 @@ def _converter() -> cattrs.Converter:
         _is_mapping, lambda pairs, kind: _pairs_to_mapping(pairs, kind, converter)
     )
     # These may be URLs with keys; a name, which may look like one, is what windows are known by.
-    hidden = {name: override(unstruct_hook=redact_all) for name in ("path", "item")}
-    converter.register_unstructure_hook(Scene, make_dict_unstructure_fn(Scene, converter, **hidden))
+    hidden = override(unstruct_hook=redact_all)
+    without_keys = make_dict_unstructure_fn(Scene, converter, path=hidden, item=hidden)
+    converter.register_unstructure_hook(Scene, without_keys)
     return converter
 
 
