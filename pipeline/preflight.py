@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import (
 )
 
 from configs.operations import EngineConfig
+from configs.schema import RunConfig
 from pipeline.flink import Cluster, FlinkRest
 
 OLDEST_JAVA = 11
@@ -48,6 +49,32 @@ def check_engine(engine: EngineConfig, options: PipelineOptions) -> None:
         raise ValueError("Dataflow needs Beam's Google parts: pip install 'apache-beam[gcp]'")
     if portable.environment_type == "EXTERNAL" and _workers_are_here(options):
         _check_reachable(portable.environment_config, "worker pool", "engine.worker_pool")
+
+
+def check_places(config: RunConfig, options: PipelineOptions) -> None:
+    """Raise ValueError for a relative name if workers of other processes are to look it up.
+
+    They would look in the folder that they were started in, and find or write something else.
+    """
+    runner = options.view_as(StandardOptions).runner
+    elsewhere = options.view_as(PortableOptions).environment_type == "EXTERNAL"
+    if runner != "DataflowRunner" and not elsewhere:
+        return
+    source = config.input
+    places: list[tuple[str, object]] = [("output", config.output)]
+    places += [("input.scenes", scene) for scene in source.scenes]
+    places += [
+        (f"input.{name}", getattr(source, name)) for name in ("labels", "area", "ignore", "aoi")
+    ]
+    if source.stac is not None:
+        places.append(("input.stac.source", source.stac.source))
+    for name, place in places:
+        text = "" if place is None else str(place)
+        if text and "://" not in text and not Path(text).is_absolute():
+            raise ValueError(
+                f"{name}: workers of {config.engine.name} would look for {text} in a folder of "
+                f"their own: write it from the root, such as {Path(text).absolute()}"
+            )
 
 
 def _check_job_server(runner: str, options: PipelineOptions) -> None:

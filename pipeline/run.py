@@ -28,7 +28,7 @@ from pipeline.manifest import Counts, ExitCode, Manifest, OutputError
 from pipeline.metrics import Metrics, describe_reads
 from pipeline.mosaics import describe_mosaics, find_assembled
 from pipeline.planning import Inventory, Plan, complete_plan, describe, plan_run, take_inventory
-from pipeline.preflight import check_engine
+from pipeline.preflight import check_engine, check_places
 from pipeline.progress import ProgressBar, Tallier
 from pipeline.publish import publish_rasters, publish_tables, tidy
 from pipeline.telling import tell_of_end, tell_of_start
@@ -70,6 +70,7 @@ def run(
     console = Console(stderr=True)
     options = beam_options(config.engine, beam_flags)
     check_engine(config.engine, options)
+    check_places(config, options)
     check_reachable(config.output)
     take_network_use()
     inventory = take_inventory(config)

@@ -10,9 +10,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from configs.operations import EngineConfig
+from configs.schema import RunConfig
 from pipeline.beam_flags import beam_options
 from pipeline.flink import FlinkRest
-from pipeline.preflight import check_engine
+from pipeline.preflight import check_engine, check_places
 
 OVERVIEW = {"flink-version": "1.20.5", "taskmanagers": 2, "slots-total": 4, "slots-available": 3}
 NOWHERE = "127.0.0.1:1"
@@ -177,3 +178,31 @@ def test_jobs_are_cancelled_by_their_name():
     with served(answers) as master:
         FlinkRest(f"http://{master}").cancel("ours")
     assert answers["patched"] == ["/jobs/a?mode=cancel"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"output": "out/night"}, "output: workers of flink would look for out/night"),
+        ({"input": {"scenes": ["in/*.tif"]}}, "input.scenes: .* in/"),
+        ({"input": {"scenes": ["/in/a.tif"], "labels": "a.geojson"}}, "input.labels"),
+        ({"input": {"stac": {"source": "item.json"}}}, "input.stac.source"),
+    ],
+    ids=["output", "scenes", "labels", "stac"],
+)
+def test_relative_names_are_refused_where_workers_would_look_elsewhere(sections, told):
+    content = {"output": "/out", "engine": {"name": "flink", "worker_pool": "localhost:5"}}
+    config = RunConfig(**content | sections)
+    with pytest.raises(ValueError, match=told):
+        check_places(config, beam_options(config.engine, []))
+    here = config.model_copy(update={"engine": EngineConfig(name="flink")})
+    check_places(here, beam_options(here.engine, []))
+
+
+def test_names_that_are_the_same_everywhere_are_fine():
+    config = RunConfig(
+        output="s3://maps/night",
+        input={"scenes": ["/in/*.tif", "https://host/a.tif"], "stac": {"source": "/in/item.json"}},
+        engine={"name": "flink", "worker_pool": "localhost:5"},
+    )
+    check_places(config, beam_options(config.engine, []))
