@@ -54,7 +54,11 @@ def test_whatever_is_known_of_a_scene_decides_its_folder(change):
 
 def test_a_url_that_is_signed_anew_is_the_same_scene():
     signed = [
-        dataclasses.replace(SCENE, path=f"https://host/a.tif?X-Amz-Signature={key}")
+        dataclasses.replace(
+            SCENE,
+            path=f"https://host/a.tif?X-Amz-Signature={key}",
+            item=f"https://host/a?sig={key}",
+        )
         for key in ("0af3", "77b1")
     ]
     assert PLACE.unit_folder(signed[0]) == PLACE.unit_folder(signed[1])

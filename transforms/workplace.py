@@ -20,7 +20,7 @@ from upath import UPath
 
 from transforms.functional.windows import Rectangle
 from transforms.records import Scene, Window
-from transforms.redaction import redact
+from transforms.redaction import redact_all
 
 FOLDER = "_work"
 UNIT, REJECT, CORE = ".unit", ".json", ".tif"
@@ -118,5 +118,6 @@ def _place(core: Rectangle) -> str:
 @lru_cache(maxsize=64)
 def _scene_id(scene: Scene, settings: str) -> str:
     # A URL that is signed anew is the same file.
-    known = json.dumps([asdict(scene) | {"path": redact(scene.path)}, settings], sort_keys=True)
+    urls = {"path": redact_all(scene.path), "item": redact_all(scene.item)}
+    known = json.dumps([asdict(scene) | urls, settings], sort_keys=True)
     return f"{safe_name(scene.name)}~{hashlib.sha256(known.encode()).hexdigest()[:16]}"
