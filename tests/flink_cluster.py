@@ -37,8 +37,8 @@ MEMORY = {
     "taskmanager.memory.framework.off-heap.size": "64m",
     "taskmanager.memory.task.off-heap.size": "0m",
     "taskmanager.memory.managed.size": "256m",
-    "taskmanager.memory.network.min": "256m",
-    "taskmanager.memory.network.max": "256m",
+    "taskmanager.memory.network.min": "128m",
+    "taskmanager.memory.network.max": "128m",
     "taskmanager.memory.jvm-metaspace.size": "192m",
     "taskmanager.memory.jvm-overhead.min": "192m",
     "taskmanager.memory.jvm-overhead.max": "192m",
@@ -252,6 +252,8 @@ class FlinkCluster:
             "rest.bind-address": "127.0.0.1",
             "rest.port": self.rest,
             "io.tmp.dirs": str(self._folder),
+            # By default 512, of 32 KiB, for each of the many stages that a run with mosaics has.
+            "taskmanager.network.sort-shuffle.min-buffers": 64,
             # A task manager that was killed is missed after seconds, not after a minute.
             "heartbeat.interval": 1000,
             "heartbeat.timeout": 8000,
