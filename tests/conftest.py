@@ -22,12 +22,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
-def level_of_logs() -> Iterator[None]:
-    """Leave what is logged as it was: the command line sets it for its whole process."""
-    root = logging.getLogger()
-    level = root.level
-    yield
-    root.setLevel(level)
+def level_of_logs() -> None:
+    """Let warnings be seen: the command line silences them for its whole process."""
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 @pytest.fixture(scope="session")
