@@ -60,7 +60,6 @@ def write_job(folder: Path, *, scenes: int, size: int) -> Path:
         "arms": {"controls": [], "oracle": {"method": "none"}},
         "measure": {"stability": 0, "seams": None, "interval": {"replicates": 0}},
         "engine": {"batch_size": 1},
-        "output": "out",
     }
     path = folder / "job.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -71,7 +70,8 @@ def measure(job: Path, engine: str, workers: int, options: Sequence[str]) -> Tim
     """Run a job into a fresh folder and return how long it took."""
     with tempfile.TemporaryDirectory(prefix="aerial-deblur-scaling-") as folder:
         load, begun = os.getloadavg()[0], time.time()
-        run = Run([str(COMMAND), "run", str(job), *options], Path(folder))
+        output = ["--output", f"{folder}/out"]
+        run = Run([str(COMMAND), "run", str(job), *output, *options], Path(folder))
         code = run.wait(LIMIT)
         total = time.time() - begun
         if code != 0:
