@@ -265,6 +265,18 @@ class FlinkCluster:
 
 
 @contextmanager
+def running_pool(folder: Path) -> Iterator[WorkerPool]:
+    """Start our worker pool, and end it with its workers."""
+    processes = Processes(folder)
+    pool = WorkerPool(processes)
+    try:
+        pool.start()
+        yield pool
+    finally:
+        processes.kill_all()
+
+
+@contextmanager
 def running_cluster(
     folder: Path, *, slots: int = 2, task_managers: int = 1
 ) -> Iterator[FlinkCluster]:

@@ -4,7 +4,7 @@ import psutil
 import pytest
 from apache_beam.options.pipeline_options import JobServerOptions
 from counted import counted_pipeline, processes_of, settled_in, sums_in, sums_of
-from flink_cluster import PRISM, PRISM_MISSING, Processes, WorkerPool
+from flink_cluster import PRISM, PRISM_MISSING, running_pool
 from small_runs import again, local_run, tables
 
 from configs.operations import EngineConfig
@@ -24,13 +24,8 @@ ENGINES = [
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory):
-    processes = Processes(tmp_path_factory.mktemp("pool"))
-    pool = WorkerPool(processes)
-    try:
-        pool.start()
+    with running_pool(tmp_path_factory.mktemp("pool")) as pool:
         yield pool
-    finally:
-        processes.kill_all()
 
 
 @pytest.fixture(scope="module")

@@ -4,20 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+from known_run import CONFIG, SCENES, WEIGHTS
 
 from configs.operations import EngineConfig
-from configs.schema import DeblurConfig, InputConfig, RunConfig
+from configs.schema import DeblurConfig, InputConfig
 from pipeline import identity
 from pipeline.identity import code_version, run_identity, settings_identity, work_identity
-
-SCENES = [
-    ("in/a.tif", 1000, 1_700_000_000_000_000_000),
-    ("in/b.tif", 2000, 5),
-    ("s3://in/c.tif", 3000, "e7a9"),
-    ("https://in/d.tif", None, None),
-]
-WEIGHTS = {"deblur_dsc": "ab" * 32, "vehicles_yolo": "cd" * 32}
-CONFIG = RunConfig(input=InputConfig(scenes=("in/*.tif",)))
 
 
 @pytest.fixture(autouse=True)

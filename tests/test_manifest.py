@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from known_run import CONFIG, SCENES, WEIGHTS
 from upath import UPath
 
 from configs.schema import InputConfig, RunConfig
@@ -21,14 +22,6 @@ from pipeline.manifest import (
 )
 from transforms.parquet import Part
 
-SCENES = [
-    ("in/a.tif", 1000, 1_700_000_000_000_000_000),
-    ("in/b.tif", 2000, 5),
-    ("s3://in/c.tif", 3000, "e7a9"),
-    ("https://in/d.tif", None, None),
-]
-WEIGHTS = {"deblur_dsc": "ab" * 32, "vehicles_yolo": "cd" * 32}
-CONFIG = RunConfig(input=InputConfig(scenes=("in/*.tif",)))
 COUNTS = Counts(planned=10, measured=7, empty=2, rejected=1)
 PART = Part("tiles/part-pixels-00000.parquet", 9, "ef" * 32, 4)
 

@@ -7,7 +7,7 @@ import grpc
 import psutil
 import pytest
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc, endpoints_pb2
-from flink_cluster import Processes, WorkerPool, await_fact
+from flink_cluster import await_fact, running_pool
 
 from pipeline import worker_pool
 
@@ -41,13 +41,8 @@ def runner():
 
 @pytest.fixture
 def pool(tmp_path):
-    processes = Processes(tmp_path)
-    pool = WorkerPool(processes)
-    try:
-        pool.start()
+    with running_pool(tmp_path) as pool:
         yield pool
-    finally:
-        processes.kill_all()
 
 
 @pytest.fixture
