@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from transforms.logs import StderrHandler
+
 if TYPE_CHECKING:
     from stores import Store
 
@@ -21,23 +23,29 @@ settings.load_profile("facts")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-# Beam leaves a thread of gRPC's behind that watches the channel to a job server, and cries out when
-# the server is gone: during whichever test comes next.
-CLOSED_CHANNEL = (
-    "ignore:(?s)Exception in thread.*Channel closed:pytest.PytestUnhandledThreadExceptionWarning"
+# Beam leaves threads of gRPC's behind that watch the channels to a job server, and cry out when the
+# server is gone: during whichever test comes next.
+CLOSED_CHANNELS = (
+    "ignore:(?s)Exception in thread.*Channel closed:pytest.PytestUnhandledThreadExceptionWarning",
+    "ignore:Exception in thread read_grpc_client_inputs:pytest.PytestUnhandledThreadExceptionWarning",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let no test fail for what an engine of an earlier one has left behind."""
     for item in items:
-        item.add_marker(pytest.mark.filterwarnings(CLOSED_CHANNEL))
+        for closed in CLOSED_CHANNELS:
+            item.add_marker(pytest.mark.filterwarnings(closed))
 
 
 @pytest.fixture(autouse=True)
-def level_of_logs() -> None:
-    """Let warnings be seen: the command line silences them for its whole process."""
-    logging.getLogger().setLevel(logging.WARNING)
+def logs_as_at_start() -> None:
+    """Let warnings be seen, once: the command line silences them, and workers within this process
+    install a handler, each for the whole process.
+    """
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)
+    root.handlers[:] = [each for each in root.handlers if not isinstance(each, StderrHandler)]
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,8 @@ def test_what_a_tick_raises_ends_the_run(tmp_path):
 
 def test_ticks_come_from_the_callers_thread(tmp_path):
     threads = set()
-    run_counted(tmp_path, tick=lambda: threads.add(threading.current_thread()))
+    tick = lambda: threads.add(threading.current_thread())  # noqa: E731
+    run_counted(tmp_path, tick=tick, faults={"seconds": 0.05})
     assert threads == {threading.current_thread()}
 
 
