@@ -17,6 +17,7 @@ Angle = Annotated[float, Field(ge=0, lt=360)]
 BlurLength = Annotated[float, Field(ge=1, le=64)]
 Severity = Annotated[int, Field(ge=1, le=5)]
 Percent = Annotated[float, Field(ge=0, le=100)]
+BackendChoice = Literal["auto", "torch", "openvino", "onnxruntime"]
 
 
 class Stretch(Section):
@@ -239,6 +240,11 @@ class DeblurConfig(Section):
     then. `exact` asks for tiles that agree to the last bit however a scene is cut: the halo must
     cover all that the network can see. `lock` keeps the low frequencies of the input: means of
     blocks of 32 px stay within half a grey level.
+
+    `backend` is what computes on a CPU; `auto` is the fastest that is installed, measured once on a
+    machine and remembered. `openvino` and `onnxruntime` take frozen norms only. `dtype`: `bfloat16`
+    needs a processor that has it, `float16` a GPU, `int8` the file that `aerial-deblur quantize`
+    makes of the weights.
     """
 
     weights: str = "deblur_dsc"
@@ -249,8 +255,27 @@ class DeblurConfig(Section):
     lock: bool = True
     sanity: SanityConfig = SanityConfig()
     device: str = "cpu"
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    backend: BackendChoice = "auto"
+    dtype: Literal["float32", "bfloat16", "float16", "int8"] = "float32"
     skip: SkipConfig = SkipConfig()
+
+    @model_validator(mode="after")
+    def _backends_need_frozen_norms(self) -> "DeblurConfig":
+        if self.normalisation != "frozen" and self.backend in ("openvino", "onnxruntime"):
+            raise ValueError(
+                f"backend {self.backend} takes norms that are frozen for good: normalisation "
+                f"frozen, got {self.normalisation}; or backend torch"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _exact_needs_one_kind_of_sum(self) -> "DeblurConfig":
+        if self.exact and (self.backend in ("openvino", "onnxruntime") or self.dtype != "float32"):
+            raise ValueError(
+                "exact is tried with backend torch and dtype float32 only, got "
+                f"{self.backend} and {self.dtype}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _exact_needs_fixed_norms(self) -> "DeblurConfig":
@@ -313,7 +338,7 @@ class DetectConfig(Section):
 
     `score_threshold` is the operating point (the default is that of the shipped detector, from its
     card); `score_floor` is where detections start to exist, for average precision. `trust` allows
-    an unpinned pickle (`.pt`): it can run code.
+    an unpinned pickle (`.pt`): it can run code. `backend` and `dtype` are as in `deblur`.
     """
 
     weights: str = "vehicles_yolo"
@@ -321,6 +346,8 @@ class DetectConfig(Section):
     trust: bool = False
     names: tuple[str, ...] | None = None
     device: str = "cpu"
+    backend: BackendChoice = "auto"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     score_threshold: Fraction = 0.526
     score_floor: Fraction = 0.01
     nms_iou: Fraction = 0.5
