@@ -69,3 +69,9 @@ def computing(device: torch.device | str, pictures: int) -> Iterator[None]:
     end.synchronize()
     name = f"{device.type} {torch.cuda.get_device_name(device)}"
     _meter.add(name, pictures, round(1000 * begin.elapsed_time(end)))
+
+
+def gpu_names() -> list[str]:
+    """Return the names of the GPUs that this process can use."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [torch.cuda.get_device_name(index) for index in range(count)]
