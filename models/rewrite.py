@@ -76,7 +76,9 @@ class _Merged(nn.Module):
 class _Added(nn.Module):
     """What `_Merged` does, in the order of the original."""
 
-    def __init__(self, smoothing: nn.Sequential, lateral: nn.Conv2d, padding: Sequence[int]):
+    def __init__(
+        self, smoothing: nn.Sequential, lateral: nn.Conv2d, padding: Sequence[int]
+    ) -> None:
         super().__init__()
         self.smoothing, self.lateral, self.padding = smoothing, lateral, tuple(padding)
 

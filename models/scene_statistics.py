@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from models.backbones import BatchNorm, InstanceNorm, set_normalisation
 from models.deblurrer import Deblurrer, Images, fold_norms
 from models.restorer import Restorer
+from models.torch_runtime import TorchRuntime
 
 
 def freeze_to_scene(deblurrer: Deblurrer, samples: Images) -> Deblurrer:
@@ -38,7 +39,9 @@ def freeze_to_scene(deblurrer: Deblurrer, samples: Images) -> Deblurrer:
     )
     _estimate(generator, x)
     fold_norms(generator)
-    return replace(deblurrer, generator=generator, normalisation="frozen")
+    assert deblurrer.dtype != "int8"
+    runtime = TorchRuntime(generator, deblurrer.device, deblurrer.dtype)
+    return replace(deblurrer, generator=generator, normalisation="frozen", runtime=runtime)
 
 
 def _estimate(generator: Restorer, x: Tensor) -> None:

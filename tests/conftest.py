@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # server is gone: during whichever test comes next.
 CLOSED_CHANNELS = (
     "ignore:(?s)Exception in thread.*Channel closed:pytest.PytestUnhandledThreadExceptionWarning",
-    "ignore:Exception in thread read_grpc_client_inputs:pytest.PytestUnhandledThreadExceptionWarning",
+    "ignore:Exception in thread read_grpc_client:pytest.PytestUnhandledThreadExceptionWarning",
 )
 
 
@@ -40,8 +40,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def logs_as_at_start() -> None:
-    """Let warnings be seen, once: the command line silences them, and workers within this process
-    install a handler, each for the whole process.
+    """Let warnings be seen, and once.
+
+    The command line silences them, and workers within this process install a handler, each for the
+    whole process.
     """
     root = logging.getLogger()
     root.setLevel(logging.WARNING)

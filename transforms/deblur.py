@@ -11,7 +11,9 @@ from apache_beam.utils.shared import Shared
 from numpy.typing import NDArray
 
 from configs.schema import DeblurConfig, RunConfig
-from models.deblurrer import SMALLEST, Deblurrer
+from models.backend_choice import choose_backend, installed
+from models.cards import sha256
+from models.deblurrer import SMALLEST, Backend, Deblurrer
 from models.probe import check_fingerprint
 from models.shipped import resolve_weights
 from transforms.arms import MakeArms, make_arms
@@ -73,11 +75,37 @@ def open_deblurrer(config: DeblurConfig) -> Deblurrer:
     For `normalisation: scene` it is loaded `per_image`, its norms ready to be frozen.
     """
     use_one_thread()
+    return _load(config, find_backend(config))
+
+
+def find_backend(config: DeblurConfig) -> Backend:
+    """Return the backend of the generator: that of the settings, or the fastest one here.
+
+    Where it matters in which order numbers are added up, or norms have yet to be frozen, only
+    PyTorch is asked.
+    """
+    if config.backend != "auto":
+        return config.backend
+    if config.exact or config.normalisation != "frozen":
+        return "torch"
+    return choose_backend(
+        {
+            "network": "deblurrer",
+            "dtype": config.dtype,
+            "weights": sha256(resolve_weights(config.weights)),
+        },
+        installed(config.device, config.dtype),
+        partial(_load, config),
+    )
+
+
+def _load(config: DeblurConfig, backend: Backend) -> Deblurrer:
     return Deblurrer.load(
         resolve_weights(config.weights),
         sha256=config.sha256,
         normalisation="per_image" if config.normalisation == "scene" else config.normalisation,
         device=config.device,
+        backend=backend,
         dtype=config.dtype,
     )
 

@@ -1,0 +1,126 @@
+"""Which backend is fastest here: measured once on a machine, and remembered."""
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.deblurrer import DTYPES, Backend, Dtype
+from models.user_cache import cache_folder
+
+Images = NDArray[np.uint8]
+
+VARIABLE = "AERIAL_DEBLUR_BACKEND"
+"""The environment variable that names what `auto` takes, wherever it can compute what is asked."""
+SIDE, ROUNDS = 256, 3
+
+_log = logging.getLogger(__name__)
+
+
+def installed(device: str, dtype: Dtype) -> tuple[Backend, ...]:
+    """Return the backends that could run a network so, PyTorch first if it can."""
+    if device != "cpu":
+        return ("torch",)
+    return tuple(
+        backend for backend, takes in DTYPES.items() if dtype in takes and find_spec(backend)
+    )
+
+
+def choose_backend(
+    facts: Mapping[str, str],
+    candidates: Sequence[Backend],
+    load: Callable[[Backend], Callable[[Images], object]],
+) -> Backend:
+    """Return the fastest of some backends, from memory if this machine has measured it before.
+
+    `facts` say what is run, such as the digest of the weights; `load` returns a network that takes
+    uint8 (1, h, w, 3). A backend that cannot be loaded does not count; if none can, the first one's
+    error is raised. `AERIAL_DEBLUR_BACKEND` names the answer where it is a candidate.
+    """
+    named = os.environ.get(VARIABLE)
+    if named in candidates:
+        return cast(Backend, named)
+    if len(candidates) == 1:
+        return candidates[0]
+    path = cache_folder() / "backends" / f"{_key(facts, candidates)}.json"
+    known = _recall(path)
+    if known in candidates:
+        return cast(Backend, known)
+    seconds = _measure(candidates, load)
+    fastest = min(seconds, key=lambda backend: seconds[backend])
+    _log.info("%s is the fastest backend of %s", fastest, seconds)
+    _remember(path, fastest, seconds)
+    return fastest
+
+
+def _measure(
+    candidates: Sequence[Backend], load: Callable[[Backend], Callable[[Images], object]]
+) -> dict[Backend, float]:
+    """Return the processor seconds that each needs for a picture: the least of some rounds."""
+    networks, first_error = {}, None
+    for backend in candidates:
+        try:
+            networks[backend] = load(backend)
+        except Exception as error:  # of packages that fail in ways of their own
+            first_error = first_error or error
+            _log.warning("backend %s does not count: %s", backend, error)
+    if not networks:
+        assert first_error is not None
+        raise first_error
+    picture = np.random.default_rng(0).integers(0, 256, (1, SIDE, SIDE, 3), np.uint8)
+    seconds: dict[Backend, float] = {}
+    for number in range(ROUNDS + 1):
+        for backend, network in networks.items():
+            start = time.process_time()
+            network(picture)
+            took = time.process_time() - start
+            if number:  # the first call compiles
+                seconds[backend] = min(took, seconds.get(backend, took))
+    return seconds
+
+
+def _key(facts: Mapping[str, str], candidates: Sequence[Backend]) -> str:
+    known = {**facts, "processor": _processor()}
+    for package in (*candidates, "numpy"):
+        try:
+            known[f"version of {package}"] = version(package)
+        except PackageNotFoundError:
+            continue
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _processor() -> str:
+    """Return the name of the processor, which on Linux only the kernel tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _recall(path: Path) -> str | None:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["backend"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _remember(path: Path, fastest: Backend, seconds: Mapping[Backend, float]) -> None:
+    """Write the answer whole; where nothing can be written, it is measured again next time."""
+    part = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps({"backend": fastest, "seconds": dict(seconds)}))
+        part.replace(path)
+    except OSError as error:
+        _log.info("the fastest backend is not remembered in %s: %s", path, error)

@@ -1,0 +1,100 @@
+"""What computes restorers on a CPU without PyTorch: OpenVINO and ONNX Runtime."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.cards import CheckpointError
+from models.checkpoints import GeneratorInfo
+from models.device_use import computing
+from models.restorer import Restorer
+from models.rewrite import rewrite
+from models.torch_runtime import RestorerGraph
+
+Images = NDArray[np.uint8]
+
+QUANTIZED = ".int8.onnx"
+"""What stands instead of the ending of weights in the name of their 8-bit network."""
+
+
+class CpuRuntime:
+    """Restores pictures one at a time with what maps one to its levels and a sum of corrections.
+
+    Raises ArithmeticError where that sum is NaN or infinite. (The ReLU of OpenVINO makes 0 of a
+    NaN: only those behind the last one show there.)
+    """
+
+    def __init__(self, run: Callable[[Images], Sequence[NDArray[Any]]]) -> None:
+        self._run = run
+
+    def __call__(self, images: Images) -> Images:
+        """Restore uint8 (n, h, w, 3)."""
+        with computing("cpu", len(images)):
+            return np.concatenate([self._restore(image[None]) for image in images])
+
+    def _restore(self, image: Images) -> Images:
+        levels, total = self._run(image)
+        if not math.isfinite(float(total)):
+            raise ArithmeticError("NaN or infinite")
+        return levels
+
+
+def open_cpu_runtime(
+    generator: Restorer,
+    info: GeneratorInfo,
+    backend: Literal["openvino", "onnxruntime"],
+    dtype: Literal["float32", "bfloat16", "int8"],
+) -> CpuRuntime:
+    """Return what runs weights whose norms are folded.
+
+    Raises ModuleNotFoundError if the backend is not installed.
+    """
+    quantized = quantized_beside(info) if dtype == "int8" else None
+    if backend == "onnxruntime":
+        from models.onnx_runtime import OnnxRuntime, convert_module
+
+        runtime = OnnxRuntime(quantized or convert_module(*traceable(generator)))
+        if quantized:
+            _check_origin(runtime.name, info)
+        return CpuRuntime(runtime)
+    from models import converted
+    from models.openvino_runtime import OpenVinoRuntime, read_model
+
+    if quantized:
+        model = read_model(quantized)
+        _check_origin(model.get_friendly_name(), info)
+    else:
+        facts = {"network": "restorer", "weights": info.sha256}
+        model = converted.converted(facts, lambda: converted.convert_module(*traceable(generator)))
+    return CpuRuntime(OpenVinoRuntime(model, dtype))
+
+
+def traceable(generator: Restorer) -> tuple[RestorerGraph, torch.Tensor]:
+    """Return the graph of a restorer whose norms are folded, and an example of its input."""
+    side = -(-max(generator.smallest, 2 * generator.stride) // generator.stride) * generator.stride
+    graph = RestorerGraph(rewrite(generator)).eval().requires_grad_(False)
+    return graph, torch.zeros((1, side, side, 3), dtype=torch.uint8)
+
+
+def quantized_beside(info: GeneratorInfo) -> Path:
+    """Return the 8-bit network beside weights; a FileNotFoundError says how it is made."""
+    path = info.path.with_suffix(QUANTIZED)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"dtype int8 needs {path}: make it with aerial-deblur quantize {info.path}"
+        )
+    return path
+
+
+def _check_origin(name: str, info: GeneratorInfo) -> None:
+    """Refuse an 8-bit network that was made of other weights: its name ends with their digest."""
+    if not name.endswith(info.sha256):
+        raise CheckpointError(
+            f"{quantized_beside(info)} was made of other weights than {info.path}: make it again "
+            "with aerial-deblur quantize"
+        )
