@@ -7,18 +7,22 @@ blocks lie on the grid of the scene, so that overlapping tiles agree.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
-Field = NDArray[np.float32]
-Sums = NDArray[np.float64]
+from transforms.functional.block_sums import (
+    BLOCK,
+    Field,
+    Image,
+    Mask,
+    Sums,
+    blacken,
+    block_sums,
+    sum_columns,
+)
 
-BLOCK = 32
-"""Side of a block in px. Tile origins are multiples of it, so that tiles see whole blocks."""
 REACH = 2 * BLOCK
 """A pixel depends on nothing farther away, in px: its own block and the eight around it."""
 DRIFT = 0.4
@@ -49,26 +53,24 @@ def lock_low_frequencies(
     if not valid.any():
         return before.copy()
     frame = _Frame.of(valid, origin)
-    bands = zip(cv2.split(before), cv2.split(after), strict=True)
-    locked = cv2.merge([_lock(frame, old, new) for old, new in bands]).reshape(before.shape)
+    old, new = (blacken(frame.pad(image), frame.valid) for image in (before, after))
+    locked = frame.crop(_lock(frame, old, new))
     if not valid.all():
         locked[~valid] = before[~valid]
-    return np.asarray(locked, np.uint8)
+    return np.ascontiguousarray(locked)
 
 
 @dataclass(frozen=True, eq=False)
 class _Frame:
     """The blocks around an array: its padding up to whole blocks, and what of them is valid.
 
-    `mask` is float32 0 or 1 over the padded array (H, W), `counts` float64 (R, C) its block sums.
-    `bump` (H, W) is u (1 - u) v (1 - v) in every block, times 36 for a mean of 1; `bumps` are its
-    block sums over valid pixels.
+    `valid` is bool over the padded array (H, W), `counts` float64 (R, C, 1) its block sums. The
+    bump of a block is u (1 - u) v (1 - v), times 36 for a mean of 1; `bumps` (R, C, 1) are its sums
+    over valid pixels.
     """
 
     pads: tuple[int, int, int, int]
-    whole: bool
-    mask: Field
-    bump: Field
+    valid: Mask
     counts: Sums
     bumps: Sums
 
@@ -77,68 +79,158 @@ class _Frame:
         left, top = (start % BLOCK for start in origin)
         height, width = valid.shape
         pads = (top, -(height + top) % BLOCK, left, -(width + left) % BLOCK)
-        mask = _pad(valid.astype(np.uint8), pads).astype(np.float32)
-        counts = _block_sums(mask)
-        across = (np.arange(BLOCK) + 0.5) / BLOCK
-        profile = 6 * across * (1 - across)
-        bump = np.tile(np.outer(profile, profile).astype(np.float32), counts.shape)
-        return _Frame(pads, bool(mask.all()), mask, bump, counts, _block_sums(mask * bump))
+        padded = _pad(valid.view(np.uint8), pads)
+        counts = block_sums(padded[..., None])
+        rows, cols, _ = counts.shape
+        if padded.all():
+            bumps = np.full_like(counts, _bump().sum())
+        else:
+            blocks = padded.reshape(rows, BLOCK, cols, BLOCK)
+            bumps = np.einsum("rycx,yx->rc", blocks, _bump())[..., None]
+        return _Frame(pads, padded > 0, counts, bumps)
 
-    def blind(self, change: Field) -> Field:
-        """Return a change (H, W) that is 0 where pixels are not valid."""
-        return change if self.whole else change * self.mask
+    def pad(self, image: Image) -> Image:
+        """Fill an array (h, w, 3) up to whole blocks, (H, W, 3)."""
+        return _pad(image, self.pads)
 
     def crop(self, padded: Image) -> Image:
-        """Return the part of the padded array (H, W) that is the array."""
+        """Return the part of the padded array (H, W, 3) that is the array."""
         top, bottom, left, right = self.pads
         return padded[top : padded.shape[0] - bottom, left : padded.shape[1] - right]
 
-
-def _lock(frame: _Frame, before: Image, after: Image) -> Image:
-    """Lock one band (h, w)."""
-    old, new = _pad(before, frame.pads), _pad(after, frame.pads)
-    change = frame.blind(_difference(new, old))
-    field = _between_corners(change, frame)
-    field += _bumps(_block_sums(frame.blind(change - field)), frame)
-    wanted = new - field
-    levels = cv2.convertScaleAbs(np.maximum(wanted, 0))  # rounds half to even, and clips at 255
-    _repair(levels, wanted, old, frame)
-    return np.ascontiguousarray(frame.crop(levels))
+    @property
+    def steep(self) -> Mask:
+        """Return the blocks (R, C, 1) that take a bump; the others take a constant."""
+        return np.asarray(self.bumps >= _LEAST_BUMP * self.counts)
 
 
-def _between_corners(change: Field, frame: _Frame) -> Field:
-    """Return the bilinear field (H, W) between the means of the blocks that meet at each corner."""
-    sums, counts = (_around_corners(each) for each in (_block_sums(change), frame.counts))
-    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
-    corners = (np.rint(means * _CORNER_STEPS) / _CORNER_STEPS).astype(np.float32)
-    rows, cols = corners.shape
-    fine = cv2.resize(corners, (cols * BLOCK, rows * BLOCK), interpolation=cv2.INTER_LINEAR)
-    half = BLOCK // 2
-    return np.ascontiguousarray(fine[half:-half, half:-half])
+@dataclass(frozen=True, eq=False)
+class _Correction:
+    """What is taken away from a change (H, W, 3), row of blocks by row of blocks.
+
+    `lines` float32 (R + 1, W, 3) run through the corners, between which the field is bilinear.
+    `heights` float32 (R, C, 3) are those of the bumps.
+    """
+
+    frame: _Frame
+    lines: Field
+    heights: Field
+
+    @staticmethod
+    def of(frame: _Frame, change: Sums) -> "_Correction":
+        """Return what takes away the block sums (R, C, 3) of a change over valid pixels."""
+        corners = _corner_means(change, frame.counts)
+        lines = _to_pixels(change.shape[1]) @ corners
+        rest = change - _field_sums(frame, corners, lines)
+        behind = np.where(frame.steep, frame.bumps, frame.counts)
+        heights = np.divide(rest, behind, out=np.zeros_like(rest), where=behind > 0)
+        return _Correction(frame, lines, heights.astype(np.float32))
+
+    def strip(self, row: int) -> Field:
+        """Return it in one row of blocks, float32 (32, W, 3)."""
+        field = _between(self.lines[row : row + 2])
+        field += self._bumps(row) * np.repeat(self.heights[row], BLOCK, axis=0)
+        return field
+
+    def _bumps(self, row: int) -> Field:
+        steep = self.frame.steep[row, :, 0]
+        bumps = _bump_strip(len(steep))
+        if steep.all():
+            return bumps
+        bumps = bumps.copy()
+        bumps.reshape(BLOCK, len(steep), -1)[:, ~steep] = 1
+        return bumps
+
+
+def _lock(frame: _Frame, old: Image, new: Image) -> Image:
+    """Lock a picture (H, W, 3) that is 0 where it is not valid; there it can become anything."""
+    before = block_sums(old)
+    correction = _Correction.of(frame, block_sums(new) - before)
+    levels = np.empty_like(new)
+    # Row of blocks by row of blocks: what is computed on stays in the cache.
+    for row in range(len(before)):
+        wanted = _wanted(new[_rows(row)], correction.strip(row))
+        cv2.threshold(wanted, 0, 0, cv2.THRESH_TOZERO, dst=wanted)
+        # Rounds half to even, and clips at 255.
+        cv2.convertScaleAbs(wanted, dst=levels[_rows(row)])
+    moved = block_sums(blacken(levels, frame.valid)) - before
+    _repair(levels, np.abs(moved) > DRIFT * frame.counts, correction, old, new)
+    return levels
+
+
+def _repair(levels: Image, drifting: Mask, correction: _Correction, old: Image, new: Image) -> None:
+    """Shift the valid pixels of blocks (R, C, 3) that rounding or clipping moved too far."""
+    for row in np.flatnonzero(drifting.any(axis=(1, 2))).tolist():
+        at, valid = _rows(row), correction.frame.valid[_rows(row)]
+        wanted = _wanted(new[at], correction.strip(row))
+        for col, band in np.argwhere(drifting[row]):
+            place = np.s_[:, col * BLOCK : (col + 1) * BLOCK]
+            inside = valid[place]
+            total = int(old[at][place][inside, band].sum(dtype=np.int64))
+            levels[at][place][inside, band] = _with_sum(wanted[place][inside, band], total)
+
+
+def _wanted(new: Image, correction: Field) -> Field:
+    return np.asarray(cv2.subtract(new, correction, dtype=cv2.CV_32F), np.float32)
+
+
+def _rows(row: int) -> slice:
+    return slice(row * BLOCK, (row + 1) * BLOCK)
+
+
+def _corner_means(change: Sums, counts: Sums) -> Field:
+    """Return the mean over the blocks (R, C, 3) that meet at each corner, (R + 1, C + 1, 3)."""
+    total, pixels = _around_corners(change), _around_corners(counts)
+    means = np.divide(total, pixels, out=np.zeros_like(total), where=pixels > 0)
+    return (np.rint(means * _CORNER_STEPS) / _CORNER_STEPS).astype(np.float32)
 
 
 def _around_corners(sums: Sums) -> Sums:
-    """Add up the one to four blocks (R, C) that meet at each corner (R + 1, C + 1)."""
-    wide = np.pad(sums, 1)
+    """Add up the one to four blocks (R, C, b) that meet at each corner (R + 1, C + 1, b)."""
+    wide = np.pad(sums, ((1, 1), (1, 1), (0, 0)))
     return np.asarray(wide[:-1, :-1] + wide[:-1, 1:] + wide[1:, :-1] + wide[1:, 1:])
 
 
-def _bumps(rest: Sums, frame: _Frame) -> Field:
-    """Return the field (H, W) that takes block sums `rest` (R, C) away over valid pixels."""
-    steep = frame.bumps >= _LEAST_BUMP * frame.counts
-    behind = np.where(steep, frame.bumps, frame.counts)
-    heights = np.divide(rest, behind, out=np.zeros_like(rest), where=behind > 0)
-    field = _enlarge(np.where(steep, heights, 0)) * frame.bump
-    return field if steep.all() else field + _enlarge(np.where(steep, 0, heights))
+def _field_sums(frame: _Frame, corners: Field, lines: Field) -> Sums:
+    """Return the block sums (R, C, 3) of the bilinear field over valid pixels."""
+    wide = corners.astype(np.float64)
+    sums = wide[:-1, :-1] + wide[:-1, 1:] + wide[1:, :-1] + wide[1:, 1:]
+    sums *= BLOCK**2 / 4
+    partly = (frame.counts < BLOCK**2).any(axis=(1, 2))
+    for row in np.flatnonzero(partly).tolist():
+        field = _between(lines[row : row + 2]) * frame.valid[_rows(row), :, None]
+        sums[row] = sum_columns(field.sum(axis=0, dtype=np.float64)[None])[0]
+    return np.asarray(sums)
 
 
-def _repair(levels: Image, wanted: Field, old: Image, frame: _Frame) -> None:
-    """Shift the valid pixels of blocks that rounding or clipping moved too far, in place (H, W)."""
-    moved = _block_sums(frame.blind(_difference(levels, old)))
-    for row, col in np.argwhere(np.abs(moved) > DRIFT * frame.counts):
-        at = np.s_[row * BLOCK : (row + 1) * BLOCK, col * BLOCK : (col + 1) * BLOCK]
-        valid = frame.mask[at] > 0
-        levels[at][valid] = _with_sum(wanted[at][valid], int(old[at][valid].sum(dtype=np.int64)))
+def _between(lines: Field) -> Field:
+    """Return the field float32 (32, W, 3) between two lines (2, W, 3)."""
+    down = _to_pixels(1) @ lines.reshape(2, -1)
+    return np.asarray(down.reshape(BLOCK, *lines.shape[1:]))
+
+
+@lru_cache(8)
+def _to_pixels(blocks: int) -> Field:
+    """Return what interpolates between the ends of blocks: float32 (32 blocks, blocks + 1)."""
+    share = ((np.arange(BLOCK) + 0.5) / BLOCK).astype(np.float32)
+    weights = np.zeros((blocks, BLOCK, blocks + 1), np.float32)
+    for block in range(blocks):
+        weights[block, :, block], weights[block, :, block + 1] = 1 - share, share
+    return weights.reshape(blocks * BLOCK, blocks + 1)
+
+
+def _bump() -> Sums:
+    """Return the bump of a block, float64 (32, 32) as float32 holds it."""
+    across = (np.arange(BLOCK) + 0.5) / BLOCK
+    profile = 6 * across * (1 - across)
+    return np.outer(profile, profile).astype(np.float32).astype(np.float64)
+
+
+@lru_cache(8)
+def _bump_strip(blocks: int) -> Field:
+    """Return the bumps of a row of blocks, the same in every band: float32 (32, W, 3)."""
+    strip = np.tile(_bump().astype(np.float32), (1, blocks))
+    return np.repeat(strip[..., None], 3, axis=2)
 
 
 def _with_sum(wanted: Field, total: int) -> Image:
@@ -170,24 +262,7 @@ def _constant(wanted: Field, total: int) -> float:
     return high
 
 
-def _difference(new: Image, old: Image) -> Field:
-    return np.asarray(cv2.subtract(new, old, dtype=cv2.CV_32F), np.float32)
-
-
-def _pad(band: Image, pads: tuple[int, int, int, int]) -> Image:
-    return np.asarray(cv2.copyMakeBorder(band, *pads, cv2.BORDER_CONSTANT, value=0), np.uint8)
-
-
-def _block_sums(array: Field) -> Sums:
-    """Return the sums float64 (R, C) over the blocks of an array (H, W)."""
-    height, width = array.shape
-    tall = array.reshape(height // BLOCK, BLOCK, width).sum(axis=1, dtype=np.float64)
-    return np.asarray(tall.reshape(-1, width // BLOCK, BLOCK).sum(axis=2))
-
-
-def _enlarge(blocks: Sums) -> Field:
-    rows, cols = blocks.shape
-    size = (cols * BLOCK, rows * BLOCK)
-    return np.asarray(
-        cv2.resize(blocks.astype(np.float32), size, interpolation=cv2.INTER_NEAREST), np.float32
-    )
+def _pad(array: Image, pads: tuple[int, int, int, int]) -> Image:
+    if not any(pads):
+        return array
+    return np.asarray(cv2.copyMakeBorder(array, *pads, cv2.BORDER_CONSTANT, value=0), np.uint8)

@@ -6,16 +6,13 @@ picture whose block means are put right looks like a soft one.
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
+from transforms.functional.block_sums import BLOCK, Image, Mask, blacken, block_sums
+
 Blocks = NDArray[np.float64]
 
-BLOCK = 32
-"""Side in px of the blocks that are looked at one by one."""
 FLATTEST = 0.1
 """The share of the blocks, those of least texture, in which what is added must be least."""
 LEAST_DETAIL = 0.5
@@ -63,38 +60,32 @@ def find_symptoms(before: Image, after: Image, valid: Mask) -> Symptoms:
     Blocks with less than a quarter of their pixels are left out; without any other there are no
     symptoms.
     """
-    mask = valid.astype(np.float32)
-    weights = _block_means(mask) * BLOCK**2
+    weights = block_sums(valid.view(np.uint8)[..., None])[..., 0]
     used = weights >= _LEAST_VALID
     if not used.any():
         return NO_SYMPTOMS
-    moments = [
-        _moments(old, new, mask)[:, used] * (BLOCK**2 / weights[used])
-        for old, new in zip(cv2.split(before), cv2.split(after), strict=True)
-    ]
-    level, shift, square, energy, product = np.stack(moments, axis=1)  # each (bands, blocks)
+    old, new = blacken(before, valid), blacken(after, valid)
+    means = _moments(old, new)[:, used] / weights[used, None]
+    level, shift, square, energy, product = means.swapaxes(1, 2)  # each (bands, blocks)
     variance = np.maximum(square - level**2, 0)
     return Symptoms(
-        saturated=_newly_saturated(before, after, valid),
+        saturated=_newly_saturated(old, new) / (before.shape[2] * int(weights.sum())),
         flat=_change_where_flat(variance, energy),
         energy=_relative_energy(variance, level, energy, weights[used]),
         detail=_detail_held(variance, product - level * shift),
     )
 
 
-def _moments(old: Image, new: Image, mask: NDArray[np.float32]) -> Blocks:
-    """Return the block means (5, R, C) of a band b and its change d: b, d, b b, d d, b d."""
-    level = old * mask
-    change = cv2.subtract(new, old, dtype=cv2.CV_32F) * mask
-    products = (level, change, level * level, change * change, level * change)
-    return np.stack([_block_means(each) for each in products])
+def _moments(old: Image, new: Image) -> Blocks:
+    """Return the block sums (5, R, C, bands) of a picture b and its change d: b, d, bb, dd, bd."""
+    b, bb, nn, bn = (block_sums(*each) for each in ((old,), (old, old), (new, new), (old, new)))
+    return np.stack([b, block_sums(new) - b, bb, nn - 2 * bn + bb, bn - bb])
 
 
-def _newly_saturated(before: Image, after: Image, valid: Mask) -> float:
-    samples, ends = 3 * np.count_nonzero(valid), 0
-    for old, new in zip(cv2.split(before), cv2.split(after), strict=True):
-        ends += int(np.count_nonzero(((new == 0) | (new == 255)) & (new != old) & valid))
-    return ends / int(samples)
+def _newly_saturated(old: Image, new: Image) -> int:
+    """Count the samples that are 0 or 255 and were not."""
+    at_an_end = new + np.uint8(1) <= 1  # 255 + 1 is 0 in 8 bits
+    return int(np.count_nonzero(at_an_end & (new != old)))
 
 
 def _change_where_flat(variance: Blocks, energy: Blocks) -> float:
@@ -114,12 +105,3 @@ def _relative_energy(variance: Blocks, level: Blocks, energy: Blocks, weights: B
 def _detail_held(variance: Blocks, covariance: Blocks) -> float:
     detail = float(variance.mean())
     return 1.0 if detail < _NOTHING_TO_HOLD else 1.0 + float(covariance.mean()) / detail
-
-
-def _block_means(array: NDArray[np.float32]) -> Blocks:
-    """Return the means (R, C) over the blocks of an array (h, w), filled up with zeros."""
-    height, width = array.shape
-    padding = (0, -height % BLOCK, 0, -width % BLOCK)
-    padded = cv2.copyMakeBorder(array, *padding, cv2.BORDER_CONSTANT, value=0)
-    size = (padded.shape[1] // BLOCK, padded.shape[0] // BLOCK)
-    return np.asarray(cv2.resize(padded, size, interpolation=cv2.INTER_AREA), np.float64)
