@@ -128,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("weights", help="a file, or the name of shipped weights")
     inspect.set_defaults(command=_inspect)
     _add_probe(commands.add_parser("probe", help="what a deblurrer does to synthetic charts"))
+    _add_bench(commands.add_parser("bench", help="how fast networks and a small run are here"))
     return parser
 
 
@@ -139,6 +140,48 @@ def _add_probe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers as JSON")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw charts and answers, PNG")
     parser.set_defaults(command=_probe)
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        choices=("generator", "detector", "run"),
+        default=["generator", "detector", "run"],
+    )
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        default=["deblur_dsc"],
+        metavar="NAME",
+        help="deblurrers: files, names of shipped ones, or published_mobilenet: random weights",
+    )
+    parser.add_argument("--detector", default="vehicles_yolo", metavar="NAME")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024], metavar="PX")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1], metavar="N")
+    parser.add_argument(
+        "--backends",
+        nargs="+",
+        choices=("torch", "openvino", "onnxruntime"),
+        help="default: all that are installed",
+    )
+    parser.add_argument(
+        "--dtypes",
+        nargs="+",
+        choices=("float32", "bfloat16", "float16", "int8"),
+        default=["float32"],
+        help="each where a backend has it",
+    )
+    parser.add_argument(
+        "--processes", type=int, nargs="+", metavar="N", help="default: as many as cores"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a lap, about")
+    parser.add_argument("--run-size", type=int, default=2048, metavar="PX", help="of its scene")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers as JSON")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
+    parser.set_defaults(command=_bench)
 
 
 def _add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -381,4 +424,22 @@ def _probe(options: argparse.Namespace, beam_flags: list[str]) -> int:
         dtype=options.dtype,
     )
     Console().print(probe(config, json_file=options.json, figure=options.figure))
+    return OK
+
+
+def _bench(options: argparse.Namespace, beam_flags: list[str]) -> int:
+    from rich.console import Console
+
+    from pipeline.bench import Order, bench, field_of
+
+    if beam_flags:
+        raise ValueError(f"bench takes no Beam flags, got {' '.join(beam_flags)}")
+    order = Order(
+        parts=tuple(options.parts),
+        weights=tuple(options.weights),
+        detector=options.detector,
+        run_side=options.run_size,
+        field=field_of(options),
+    )
+    bench(order, Console(), json_file=options.json, page=options.markdown)
     return OK
