@@ -27,9 +27,15 @@ from flink_cluster import FLINK_MISSING, JOB_SERVER, running_cluster
 from reliability import COMMAND, Run
 
 from pipeline.demo import write_demo_scene
+from pipeline.rounds import Spread
+from pipeline.sheet import Sheet
 
 ENGINES = ("in_memory", "multi_processing", "flink")
 LIMIT = 1800.0
+COLUMNS = (
+    *("engine", "first window after, s", "one window in all, s"),
+    *("1 worker, windows/s", "2 workers", "two against one", "whole command"),
+)
 
 
 @dataclass(frozen=True)
@@ -50,13 +56,15 @@ class Timing:
         return (self.windows - 1) / (self.last - self.first)
 
 
-def write_job(folder: Path, *, scenes: int, size: int) -> Path:
-    """Write scenes and the configuration of a job into a new folder."""
+def write_job(folder: Path, *, scenes: int, size: int, deblur: Mapping[str, str]) -> Path:
+    """Write scenes and the configuration of a job into a new folder; `deblur` is its section."""
     for seed in range(scenes):
         write_demo_scene(folder / "scenes", seed=seed, size=size)
     config = {
         "input": {"scenes": [f"{folder}/scenes/*.tif"]},
         "read": {"core": 256, "halo": 64},
+        "deblur": dict(deblur),
+        "detect": {"backend": deblur["backend"]},
         "arms": {"controls": [], "oracle": {"method": "none"}},
         "measure": {"stability": 0, "seams": None, "interval": {"replicates": 0}},
         "engine": {"batch_size": 1},
@@ -115,6 +123,22 @@ def report(engine: str, start: Sequence[Timing], whole: Sequence[Timing]) -> str
     return "\n".join(lines)
 
 
+def add_row(sheet: Sheet, engine: str, start: Sequence[Timing], whole: Sequence[Timing]) -> None:
+    """Add what was measured of an engine to the table, medians of all rounds."""
+    speeds, totals = (
+        {n: [getattr(each, name) for each in whole if each.workers == n] for n in (1, 2)}
+        for name in ("speed", "total")
+    )
+    first, total = (median(getattr(each, name) for each in start) for name in ("first", "total"))
+    known = [f"{median(speeds[n]):.2f}" if speeds[n] else "" for n in (1, 2)]
+    gains = ["", ""]
+    if all(speeds.values()):
+        faster = [two / one for one, two in zip(speeds[1], speeds[2], strict=True)]
+        sooner = [one / two for one, two in zip(totals[1], totals[2], strict=True)]
+        gains = [str(Spread.of(faster)), str(Spread.of(sooner))]
+    sheet.add(engine, f"{first:.1f}", f"{total:.1f}", *known, *gains)
+
+
 def _ratios(values: Sequence[float]) -> str:
     each = ", ".join(f"{value:.2f}" for value in values)
     return f"{median(values):.2f} x ({each})"
@@ -127,15 +151,23 @@ def main() -> int:
     parser.add_argument("--scenes", type=int, default=6)
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES)
+    parser.add_argument("--weights", default="deblur_dsc", help="deblur.weights")
+    parser.add_argument("--backend", default="auto", help="deblur.backend and detect.backend")
+    parser.add_argument("--dtype", default="float32", help="deblur.dtype")
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--markdown", type=Path, metavar="FILE")
     given = parser.parse_args()
     if "flink" in given.engines and FLINK_MISSING:
         parser.error(FLINK_MISSING)
     timings: list[Timing] = []
+    sheet = Sheet(f"Workers: {given.weights}, backend {given.backend}, {given.dtype}", COLUMNS)
     with tempfile.TemporaryDirectory(prefix="aerial-deblur-scaling-") as name:
         root = Path(name)
-        job = write_job(root / "job", scenes=given.scenes, size=given.size)
-        one = write_job(root / "one", scenes=1, size=256)
+        deblur = {name: getattr(given, name) for name in ("weights", "backend", "dtype")}
+        job = write_job(root / "job", scenes=given.scenes, size=given.size, deblur=deblur)
+        one = write_job(root / "one", scenes=1, size=256, deblur=deblur)
+        # What is made once on a machine and kept is of no run.
+        measure(one, "warm-up", 1, ())
         for engine in given.engines:
             with options_of(engine, root / "cluster") as options:
                 start, whole = [], []
@@ -145,9 +177,12 @@ def main() -> int:
                         whole.append(measure(job, engine, workers, flags))
             timings += [*start, *whole]
             print(report(engine, start, whole), flush=True)
+            add_row(sheet, engine, start, whole)
             print(f"  load before runs: {[round(t.load, 1) for t in whole]}", flush=True)
     if given.json:
         given.json.write_text(json.dumps([asdict(each) for each in timings], indent=1))
+    if given.markdown:
+        given.markdown.write_text(sheet.for_page(), encoding="utf-8")
     return 0
 
 
