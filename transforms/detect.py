@@ -1,6 +1,6 @@
 """Detect: the same detector, thresholds and suppression on every arm of a tile."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -13,6 +13,7 @@ from models.detector import Detector
 from models.shipped import resolve_weights
 from transforms.counters import count_devices
 from transforms.functional.boxes import Detections
+from transforms.functional.pixels import first_equals
 from transforms.inference import map_by_shape, map_pending, pending_windows, use_one_thread
 from transforms.logs import about
 from transforms.records import SHIFT, DeblurredTile, DetectedTile, Image, Settled, Tile
@@ -47,26 +48,36 @@ def detect_tiles(
     """
 
     def detect(tiles: Sequence[DeblurredTile]) -> list[DetectedTile]:
-        pictures = [image for tile in tiles for image in _pictures(tile)]
-        distinct = {image.tobytes(): image for image in pictures}
-        found = dict(zip(distinct, map_by_shape(list(distinct.values()), find), strict=True))
-        return [_collect(tile, found) for tile in tiles]
+        searches = [_Search.of(tile) for tile in tiles]
+        images = [image for search in searches for image in search.distinct]
+        found = iter(map_by_shape(images, find))
+        return [search.collect([next(found) for _ in search.distinct]) for search in searches]
 
     return map_pending(outcomes, detect, stage="detect", tile_of=_tile)
 
 
-def _pictures(tile: DeblurredTile) -> list[Image]:
-    return [*tile.images.values(), *tile.shifted.values()]
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """The pictures of a tile that are searched: all that differ, and which stands for which."""
 
+    tile: DeblurredTile
+    distinct: list[Image]
+    places: list[int]
 
-def _collect(tile: DeblurredTile, found: Mapping[bytes, Detections]) -> DetectedTile:
-    """Give every arm its detections; arms with equal pixels get the very same ones."""
-    keys = {arm: image.tobytes() for arm, image in tile.images.items()}
-    kept = {key: drop_invalid(found[key], tile.tile.valid) for key in set(keys.values())}
-    again = {
-        arm: found[image.tobytes()].shift(-SHIFT, -SHIFT) for arm, image in tile.shifted.items()
-    }
-    return DetectedTile(tile, {arm: kept[key] for arm, key in keys.items()}, again)
+    @staticmethod
+    def of(tile: DeblurredTile) -> "_Search":
+        images = [*tile.images.values(), *tile.shifted.values()]
+        firsts = first_equals(images)
+        kept = sorted(set(firsts))
+        return _Search(tile, [images[i] for i in kept], [kept.index(i) for i in firsts])
+
+    def collect(self, found: Sequence[Detections]) -> DetectedTile:
+        """Give every arm its detections; arms with equal pixels get the very same ones."""
+        valid = [drop_invalid(each, self.tile.tile.valid) for each in found]
+        places = iter(self.places)
+        kept = {arm: valid[next(places)] for arm in self.tile.images}
+        again = {arm: found[next(places)].shift(-SHIFT, -SHIFT) for arm in self.tile.shifted}
+        return DetectedTile(self.tile, kept, again)
 
 
 def drop_invalid(detections: Detections, valid: NDArray[np.bool_]) -> Detections:

@@ -12,6 +12,7 @@ from transforms.functional.blur_estimate import measure_sharpness
 from transforms.functional.boxes import Detections, Labels
 from transforms.functional.histograms import Histograms, measure_histograms
 from transforms.functional.matching import match_boxes, match_centres
+from transforms.functional.pixels import first_equals
 from transforms.functional.quality import Mean, Quality, measure_quality
 from transforms.functional.windows import Rectangle
 from transforms.georeference import metres_per_pixel
@@ -187,18 +188,17 @@ def _measure_pixels(
     images: Mapping[Arm, Image], tile: Tile, owned: tuple[slice, slice]
 ) -> dict[Arm, _Pixels]:
     """Measure the pixels of every arm; arms with equal pixels are measured once."""
-    keys = {arm: image.tobytes() for arm, image in images.items()}
-    distinct = {key: images[arm] for arm, key in keys.items()}
-    sharp = tile.reference
+    pictures, sharp = [*images.values()], tile.reference
+    firsts = first_equals(pictures)
     measured = {
-        key: _Pixels(
+        first: _Pixels(
             None if sharp is None else measure_quality(image, sharp, tile.valid, owned),
             _mean(measure_sharpness(image[owned], tile.valid[owned])),
             measure_histograms(image, tile.valid, owned),
         )
-        for key, image in distinct.items()
+        for first, image in ((first, pictures[first]) for first in set(firsts))
     }
-    return {arm: measured[key] for arm, key in keys.items()}
+    return {arm: measured[first] for arm, first in zip(images, firsts, strict=True)}
 
 
 def _mean(value: float) -> Mean:

@@ -64,8 +64,9 @@ def estimate_blur(image: Image, valid: Mask) -> BlurEstimate:
     searched.
     """
     _check(image, valid)
-    sharpness = measure_sharpness(image, valid)
-    patches = _choose_patches(image, valid)
+    green = _green(image)
+    sharpness = _sharpness(green, valid)
+    patches = _choose_patches(green, valid)
     if len(patches) == 0:
         return BlurEstimate(0.0, 0.0, 0.0, sharpness)
     length, angle, confidence = fit_motion(measure_spectrum(patches))
@@ -81,8 +82,12 @@ def measure_sharpness(image: Image, valid: Mask) -> float:
     same scene. Brightness does not matter, nor contrast, up to rounding. NaN if nothing differs.
     """
     _check(image, valid)
-    near, near_pairs = _squared_differences(image[..., 1], valid, 1)
-    far, far_pairs = _squared_differences(image[..., 1], valid, _FAR)
+    return _sharpness(_green(image), valid)
+
+
+def _sharpness(green: Image, valid: Mask) -> float:
+    near, near_pairs = _squared_differences(green, valid, 1)
+    far, far_pairs = _squared_differences(green, valid, _FAR)
     if far == 0 or near_pairs == 0:
         return math.nan
     return (near * far_pairs) / (far * near_pairs)
@@ -121,15 +126,15 @@ def fit_motion(spectrum: Spectrum) -> tuple[float, float, float]:
     return 0.0, 0.0, seen * (1 - max(0.0, share) if lengths[row] >= SHORTEST else 1.0)
 
 
-def _choose_patches(image: Image, valid: Mask) -> Image:
-    """Return the valid patches with most contrast in the green band, uint8 (n, PATCH, PATCH)."""
-    green = image[..., 1]
+def _choose_patches(green: Image, valid: Mask) -> Image:
+    """Return the valid patches with most contrast of a band (h, w), uint8 (n, PATCH, PATCH)."""
     places = [
         (slice(row, row + PATCH), slice(col, col + PATCH))
-        for row in _offsets(image.shape[0])
-        for col in _offsets(image.shape[1])
+        for row in _offsets(green.shape[0])
+        for col in _offsets(green.shape[1])
     ]
-    places = [place for place in places if valid[place].all()]
+    if not valid.all():
+        places = [place for place in places if valid[place].all()]
     contrasts = [_contrast(green[place]) for place in places]
     order = sorted(range(len(places)), key=lambda index: (-contrasts[index], index))
     chosen = [places[i] for i in order[:_MOST_PATCHES] if contrasts[i] >= _LEAST_CONTRAST]
@@ -150,16 +155,24 @@ def _contrast(patch: Image) -> float:
     return float(deviation[0, 0])
 
 
+def _green(image: Image) -> Image:
+    """Return the green band as an array of its own, which OpenCV need not copy."""
+    return np.asarray(cv2.extractChannel(image, 1), np.uint8)
+
+
 def _squared_differences(band: Image, valid: Mask, distance: int) -> tuple[int, int]:
     """Return the sum of squared differences of valid pixels so far apart, and their number."""
-    total = pairs = 0
-    for values, known in ((band, valid), (band.T, valid.T)):
-        both = known[distance:] & known[:-distance]
-        first, second = values[:-distance], values[distance:]
-        change = (np.maximum(first, second) - np.minimum(first, second)).astype(np.uint16)
-        total += int(np.sum(change * change, where=both, dtype=np.int64))
-        pairs += int(np.count_nonzero(both))
-    return total, pairs
+    total, pairs, whole = 0.0, 0, bool(valid.all())
+    for near, far in (
+        (np.s_[:-distance], np.s_[distance:]),
+        (np.s_[:, :-distance], np.s_[:, distance:]),
+    ):
+        both = valid[near] & valid[far]
+        if both.size:
+            mask = None if whole else both.view(np.uint8)
+            total += cv2.norm(band[near], band[far], cv2.NORM_L2SQR, mask)
+            pairs += int(np.count_nonzero(both))
+    return round(total), pairs
 
 
 def _check(image: Image, valid: Mask) -> None:

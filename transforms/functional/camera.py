@@ -28,7 +28,7 @@ _DECODED = _srgb_decoding()
 
 def decode_srgb(image: Image) -> Linear:
     """Linear light in [0, 1], float32, of a uint8 sRGB image of the same shape."""
-    return _DECODED[image]
+    return np.take(_DECODED, image)
 
 
 def encode_srgb(linear: Linear) -> Image:

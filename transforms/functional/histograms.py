@@ -4,7 +4,7 @@ All sums are whole numbers, so that they add up to the same in any order.
 """
 
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 
 import cv2
 import numpy as np
@@ -81,9 +81,11 @@ def _count_gradients(image: Image, valid: Mask, owned: tuple[slice, slice]) -> C
     up, down = (_shift(rows, -1), columns), (_shift(rows, 1), columns)
     left, right = (rows, _shift(columns, -1)), (rows, _shift(columns, 1))
     counted = valid[rows, columns] & valid[up] & valid[down] & valid[left] & valid[right]
-    pairs = cv2.absdiff(image[right], image[left]).astype(np.uint16) * np.uint16(LEVELS)
-    pairs += cv2.absdiff(image[down], image[up])
-    return _count_per_band(np.take(_gradient_bins(), pairs), counted, GRADIENT_BINS)
+    across, along = cv2.absdiff(image[right], image[left]), cv2.absdiff(image[down], image[up])
+    # The two bytes of 256 * across + along, side by side.
+    pairs = cv2.merge([each.reshape(len(each), -1) for each in (along, across)])
+    bins = np.take(_gradient_bins(), pairs.view("<u2").reshape(across.shape))
+    return _count_per_band(bins, counted, GRADIENT_BINS)
 
 
 def _inside(part: slice, size: int) -> slice:
@@ -96,6 +98,7 @@ def _shift(part: slice, by: int) -> slice:
     return slice(part.start + by, part.stop + by)
 
 
+@cache
 def _gradient_bins() -> NDArray[np.uint8]:
     """Return the bin of 256 * |across| + |down|, differences two pixels apart: uint8 (65536,)."""
     squares = np.arange(LEVELS) ** 2
@@ -109,12 +112,13 @@ def _gradient_bins() -> NDArray[np.uint8]:
 def _count_per_band(values: NDArray[np.uint8], counted: Mask, size: int) -> Counts:
     """Count each value below `size` where `counted`: uint8 (h, w, 3) to int64 (3, size)."""
     counts = _zeros(size)
-    mask = counted.astype(np.uint8)
+    mask = None if counted.all() else counted.astype(np.uint8)
     # OpenCV counts in float32, which is exact up to 2^24.
     rows = max(1, 2**24 // max(1, values.shape[1]))
     for top in range(0, len(values), rows):
         strip = slice(top, top + rows)
         for band in range(len(BANDS)):
-            found = cv2.calcHist([values[strip]], [band], mask[strip], [size], [0, size])
+            seen = None if mask is None else mask[strip]
+            found = cv2.calcHist([values[strip]], [band], seen, [size], [0, size])
             counts[band] += found.ravel().astype(np.int64)
     return counts

@@ -12,6 +12,7 @@ Angles are degrees counter-clockwise from +x as seen on the screen, as in `blur`
 
 import math
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,22 +75,47 @@ def measure_spectrum(patches: Image) -> Spectrum:
     logarithm is averaged, so that no bright patch outweighs the others. The corners beyond half a
     cycle per px tell the noise.
     """
-    light = decode_srgb(patches)
-    edge = np.sin(np.pi * np.arange(PATCH) / PATCH) ** 2
-    window = np.outer(edge, edge).astype(np.float32)
+    grid, light, window = _grid(), decode_srgb(patches), _hann()
     means = np.sum(light * window, axis=(1, 2), keepdims=True) / np.sum(window)
     power = np.abs(np.fft.rfft2((light - means) * window)) ** 2
     logs = np.log(np.maximum(power, np.float32(1e-12)))
     mean: Float = np.asarray(np.sum(logs, axis=0, dtype=np.float64)) / len(patches)
+    kept, counts = mean[grid.kept], np.bincount(grid.ring)
+    rings = np.bincount(grid.ring, weights=kept) / np.maximum(counts, 1)
+    signal = np.where(counts > 0, -np.expm1(np.mean(mean[grid.corners]) - rings), 0.0)
+    power = kept - rings[grid.ring]
+    return Spectrum(grid.x, grid.y, grid.ring, power, np.maximum(signal, 0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """The frequencies of half a spectrum (PATCH, PATCH / 2 + 1).
+
+    `kept` are those n of the band, one of every pair of opposites, and `x`, `y`, `ring` theirs as
+    in `Spectrum`; `corners` lie beyond half a cycle per px.
+    """
+
+    kept: NDArray[np.bool_]
+    corners: NDArray[np.bool_]
+    x: Float
+    y: Float
+    ring: NDArray[np.intp]
+
+
+@cache
+def _grid() -> _Grid:
     down, right = np.fft.fftfreq(PATCH)[:, None], np.fft.rfftfreq(PATCH)[None, :]
     radius = np.hypot(down, right)
     kept = (radius >= _BAND[0]) & (radius <= _BAND[1]) & ((right > 0) | (down > 0))
     x, y = np.broadcast_to(right, kept.shape)[kept], -np.broadcast_to(down, kept.shape)[kept]
-    ring = np.rint(radius[kept] * PATCH).astype(np.intp)
-    counts = np.bincount(ring)
-    rings = np.bincount(ring, weights=mean[kept]) / np.maximum(counts, 1)
-    signal = np.where(counts > 0, -np.expm1(np.mean(mean[radius > 0.5]) - rings), 0.0)
-    return Spectrum(x, y, ring, mean[kept] - rings[ring], np.maximum(signal, 0.0))
+    return _Grid(kept, radius > 0.5, x, y, np.rint(radius[kept] * PATCH).astype(np.intp))
+
+
+@cache
+def _hann() -> NDArray[np.float32]:
+    """Return Hann's window: float32 (PATCH, PATCH)."""
+    edge = np.sin(np.pi * np.arange(PATCH) / PATCH) ** 2
+    return np.outer(edge, edge).astype(np.float32)
 
 
 def compare(spectrum: Spectrum, lengths: Float, angles: Float) -> Comparison:
@@ -100,13 +126,13 @@ def compare(spectrum: Spectrum, lengths: Float, angles: Float) -> Comparison:
     decline in some directions faster than in others, and noise fills stripes. A prediction depends
     on u alone, so that the spectrum is summed along the stripes once per angle.
     """
-    u = np.arange(round(_BAND[1] * _BINS_PER_CYCLE) + 2) / _BINS_PER_CYCLE
-    profiles = np.stack([_profile(spectrum, angle, len(u)) for angle in angles])
+    motions = _predict(tuple(lengths.tolist()))
+    weighted = spectrum.power * spectrum.signal[spectrum.ring]
+    profiles = np.stack([_profile(spectrum, weighted, angle) for angle in angles.tolist()])
     # Not `@`: the order of its sums, and so their last bits, depends on the number of threads.
-    smooth = np.einsum("ku,au->ka", _decline(lengths[:, None] * u), profiles)
-    striped = np.einsum("ku,au->ka", _stripes(lengths[:, None] * u), profiles)
-    energies = _energies(spectrum, lengths)
-    dd, ds, ss = (energy[:, None] for energy in energies)
+    smooth = np.einsum("ku,au->ka", motions.decline, profiles)
+    striped = np.einsum("ku,au->ka", motions.stripes, profiles)
+    dd, ds, ss = (energy[:, None] for energy in _energies(spectrum, motions))
     total = max(float(np.sum(spectrum.signal[spectrum.ring] * spectrum.power**2)), 1e-12)
     decline = np.clip((ss * smooth - ds * striped) / np.maximum(dd * ss - ds**2, 1e-12), 0, 1.3)
     depth = np.clip((striped - decline * ds) / np.maximum(ss, 1e-12), 0, 1.3)
@@ -128,28 +154,59 @@ def _stripes(travel: Float) -> Float:
     return np.log(np.sinc(travel) ** 2 * (1 - _FLOOR) + _FLOOR) - _decline(travel)
 
 
-def _profile(spectrum: Spectrum, angle: float, bins: int) -> Float:
-    """Return the weighted spectrum summed over equal |u| along an angle in degrees, (bins,)."""
+def _profile(spectrum: Spectrum, weighted: Float, angle: float) -> Float:
+    """Return the weighted spectrum (n,) summed over equal |u| along an angle in degrees."""
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     u = np.rint(np.abs(spectrum.x * cos + spectrum.y * sin) * _BINS_PER_CYCLE).astype(np.intp)
-    weighted = spectrum.power * spectrum.signal[spectrum.ring]
-    return np.bincount(u, weights=weighted, minlength=bins).astype(np.float64)
+    return np.bincount(u, weights=weighted, minlength=len(_travelled())).astype(np.float64)
 
 
-def _energies(spectrum: Spectrum, lengths: Float) -> tuple[Float, Float, Float]:
-    """Return the weighted sums of decline^2, decline x stripes and stripes^2, each (k,).
+@cache
+def _travelled() -> Float:
+    """Return the frequencies along a motion at which spectra are summed, in cycles per px."""
+    return np.arange(round(_BAND[1] * _BINS_PER_CYCLE) + 2) / _BINS_PER_CYCLE
 
-    Both less the means of their rings, as the spectrum is; over directions, not frequencies, so
-    that one sum serves every angle.
+
+@dataclass(frozen=True, eq=False)
+class _Motions:
+    """What motions of k lengths do to any spectrum.
+
+    decline, stripes: float64 (k, u), at the frequencies of `_travelled`. squares: decline^2,
+    decline x stripes and stripes^2, the mean over each ring's directions, float64 (k, rings).
     """
-    counts = np.bincount(spectrum.ring)
-    radii = np.flatnonzero(counts)
-    weights = counts[radii] * spectrum.signal[radii]
+
+    decline: Float
+    stripes: Float
+    squares: tuple[Float, Float, Float]
+
+
+# The searches ask for the lengths of the coarse grid, and for those around each of them.
+@lru_cache(64)
+def _predict(lengths: tuple[float, ...]) -> _Motions:
+    """Return what motions of these lengths do; over directions the means of rings are 0.
+
+    Over directions, not frequencies, so that one sum serves every angle.
+    """
+    along = np.array(lengths)[:, None] * _travelled()
     cosines = np.cos(np.pi / 2 * (np.arange(64) + 0.5) / 64)
-    travel = lengths[:, None, None] * (radii[:, None] / PATCH) * cosines
+    travel = np.array(lengths)[:, None, None] * (_radii()[:, None] / PATCH) * cosines
     decline, stripes = _decline(travel), _stripes(travel)
     decline -= np.mean(decline, axis=2, keepdims=True)
     stripes -= np.mean(stripes, axis=2, keepdims=True)
     products = (decline * decline, decline * stripes, stripes * stripes)
-    dd, ds, ss = (np.sum(weights * np.mean(product, axis=2), axis=1) for product in products)
+    dd, ds, ss = (np.mean(product, axis=2) for product in products)
+    return _Motions(_decline(along), _stripes(along), (dd, ds, ss))
+
+
+@cache
+def _radii() -> NDArray[np.intp]:
+    """Return the rings that hold frequencies, in 1 / PATCH."""
+    return np.unique(_grid().ring)
+
+
+def _energies(spectrum: Spectrum, motions: _Motions) -> tuple[Float, Float, Float]:
+    """Return the weighted sums of decline^2, decline x stripes and stripes^2, each (k,)."""
+    radii = _radii()
+    weights = np.bincount(spectrum.ring)[radii] * spectrum.signal[radii]
+    dd, ds, ss = (np.sum(weights * square, axis=1) for square in motions.squares)
     return dd, ds, ss

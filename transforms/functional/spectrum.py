@@ -10,6 +10,7 @@ out, and so is the mean.
 Power is rounded to whole `POWER_UNIT`s sample by sample, and summed as integers.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -87,10 +88,12 @@ def _strip_power(patches: Image) -> Numbers:
     flat -= flat.mean(axis=(2, 3), keepdims=True)
     spectrum = fft.rfft2(flat * window.astype(np.float32))
     power = spectrum.real**2 + spectrum.imag**2
-    units = np.rint(power / np.float32((window**2).sum() * POWER_UNIT))
+    power /= np.float32((window**2).sum() * POWER_UNIT)
+    units = np.rint(power, out=power)
     return np.asarray(units.sum(axis=1, dtype=np.float64))
 
 
+@cache
 def _hann() -> Numbers:
     """Return the periodic Hann window: float64 (PATCH, PATCH)."""
     wave = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(PATCH) / PATCH)
@@ -99,9 +102,20 @@ def _hann() -> Numbers:
 
 def _gather(half: Counts) -> Counts:
     """Sum (..., PATCH, RINGS + 1), a spectrum without its mirrored half, into (..., RINGS)."""
+    order, starts, twice = _rings()
+    flat = half.reshape(*half.shape[:-2], -1)[..., order] * twice
+    return np.asarray(np.add.reduceat(flat, starts, axis=-1))
+
+
+@cache
+def _rings() -> tuple[Counts, Counts, Counts]:
+    """Return the frequencies of (PATCH, RINGS + 1) in the order of the rings 1 to `RINGS`.
+
+    Their indices in the flat array, where in that order each ring begins, and how often they count.
+    """
     across, along = np.arange(RINGS + 1), fft.fftfreq(PATCH, 1 / PATCH)
-    ring = np.rint(np.hypot(along[:, None], across[None, :])).astype(int)
-    twice = np.where((across > 0) & (across < RINGS), 2, 1)
-    weighted = half * twice
-    rings = [weighted[..., ring == index].sum(axis=-1) for index in range(1, RINGS + 1)]
-    return np.stack(rings, axis=-1)
+    ring = np.rint(np.hypot(along[:, None], across[None, :])).astype(int).ravel()
+    twice = np.broadcast_to(np.where((across > 0) & (across < RINGS), 2, 1), (PATCH, RINGS + 1))
+    order = np.argsort(ring, kind="stable")
+    order = order[(ring[order] >= 1) & (ring[order] <= RINGS)]
+    return order, np.searchsorted(ring[order], np.arange(1, RINGS + 1)), twice.ravel()[order]
