@@ -37,9 +37,7 @@ def read_native(
     if shape is not None:
         wanted["out_shape"] = (len(bands), *shape)
     values = dataset.read(list(bands), **wanted)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NodataShadowWarning)
-        valid = (dataset.read_masks(list(bands), **wanted) > 0).any(axis=0)
+    valid = _read_masks(dataset, bands, values.shape[1:], wanted)
     if ColorInterp.alpha in dataset.colorinterp and not _asks_alpha(dataset, bands):
         # GDAL asks alpha only as the last of two or four bands, and not where there is nodata.
         alpha = dataset.colorinterp.index(ColorInterp.alpha) + 1
@@ -47,6 +45,19 @@ def read_native(
     if values.dtype.kind == "f":
         valid &= np.isfinite(values).all(axis=0)
     return values, np.asarray(valid, dtype=np.bool_)
+
+
+def _read_masks(
+    dataset: DatasetReader, bands: Sequence[int], size: tuple[int, ...], wanted: dict[str, Any]
+) -> Mask:
+    """Return where GDAL's masks of the bands say that one of them has data: bool `size`."""
+    flags = [dataset.mask_flag_enums[band - 1] for band in bands]
+    if all(each == [MaskFlags.all_valid] for each in flags):
+        return np.ones(size, np.bool_)  # so would GDAL say, of every pixel
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NodataShadowWarning)
+        masks = dataset.read_masks(list(bands), **wanted)
+    return np.asarray((masks > 0).any(axis=0))
 
 
 def _asks_alpha(dataset: DatasetReader, bands: Sequence[int]) -> bool:
