@@ -4,7 +4,7 @@
     python -m benchmarks.long_run --tiles 1000 --backends openvino
 
 The job is a whole one, local engine in one process with a decoder beside it, over a scene of so
-many tiles of 256 px, with networks that only change levels and find a few boxes in every tile:
+many tiles of 128 px, with networks that only change levels and find a few boxes in every tile:
 what is read, checked, measured and written is real. Networks are looked at by themselves: the
 shipped ones of every backend restore and search 1,000 small pictures of a few shapes.
 
@@ -37,7 +37,7 @@ from transforms.functional.boxes import Detections, xyxy_to_corners
 Images = NDArray[np.uint8]
 
 ROOT = Path(__file__).resolve().parents[1]
-CORE, HALO = 256, 32
+CORE, HALO = 128, 32
 EARLY = 100
 SHAPES = ((128, 128), (128, 160), (160, 128))
 """Of the small pictures, px: those at the borders of a scene differ from others."""
@@ -108,7 +108,7 @@ class Finder:
 
     def __call__(self, images: Images) -> list[Detections]:
         """Return detections for each picture."""
-        steps = np.arange(1, 6, dtype=np.float32)[:, None] * 40
+        steps = np.arange(1, 6, dtype=np.float32)[:, None] * 28
         boxes = xyxy_to_corners(np.concatenate([steps, steps, steps + 20, steps + 10], axis=1))
         scores = np.linspace(0.9, 0.6, 5, dtype=np.float32)
         return [Detections(boxes, scores, np.zeros(5, np.int32)) for _ in images]

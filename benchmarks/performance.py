@@ -53,12 +53,11 @@ def parts_of(given: argparse.Namespace) -> list[Part]:
     return [
         Part("published", "bench", (*networks, *published)),
         Part("generator", "bench", (*networks, *shipped)),
-        Part("detector", "detector_backends", (rounds,)),
+        Part("detector", "bench", ("--parts", "detector", rounds)),
         Part("by_hand", "by_hand", ("--rounds=2", *job)),
         Part("overhead", "pipeline_overhead", ("--rounds=2", *job)),
-        Part("stages", "stage_costs", job),
+        Part("stages", "stage_costs", ("--tiles=36", *job)),
         Part("workers", "worker_scaling", ("--rounds=2", "--engines=multi_processing", *job)),
-        Part("startup", "startup", ()),
         Part("memory", "long_run", ()),
     ]
 

@@ -77,7 +77,9 @@ def write_cell(path: Path) -> None:
     bands = np.clip(np.rint(image), 1, 254).astype(np.uint8).transpose(2, 0, 1)
     layout = {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "zstd"}
     size = {"height": CELL, "width": CELL, "count": 3, "dtype": "uint8"}
-    with rasterio.open(path, "w", driver="GTiff", photometric="rgb", **layout, **size) as file:
+    place = {"crs": "EPSG:32632", "transform": rasterio.Affine(0.15, 0, 6e5, 0, -0.15, 5.8e6)}
+    profile = {"driver": "GTiff", "photometric": "rgb", **layout, **size, **place}
+    with rasterio.open(path, "w", **profile) as file:
         file.write(bands)
 
 
