@@ -43,7 +43,8 @@ class EngineConfig(Section):
     are asked for where pixels are read and networks run, as one stage.
 
     On a CPU every process computes on one thread, so that results do not depend on the number of
-    workers; use as many as there are cores.
+    workers. `auto` is as many processes as there are cores to use, locally; 1 for a run so small
+    that starting them takes longer than they save, for a GPU, and on all other engines.
 
     Scenes are decoded in a process of their own, which is ended after `read_seconds`: a file that
     stops or kills its decoder costs its own windows only. None decodes in the worker. A run without
@@ -51,7 +52,7 @@ class EngineConfig(Section):
     """
 
     name: Literal["local", "flink", "spark", "prism", "portable", "dataflow"] = "local"
-    workers: Annotated[int, Field(ge=1, le=4096)] = 1
+    workers: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
     batch_size: Annotated[int, Field(ge=1, le=256)] = 4
     master: str | None = None
     job_endpoint: str | None = None
@@ -66,6 +67,11 @@ class EngineConfig(Section):
     read_seconds: Seconds | None = 300.0
     start_seconds: Seconds = 600.0
     stall_seconds: Seconds = 3600.0
+
+    @property
+    def parallelism(self) -> int:
+        """Return the number of workers, 1 as long as nobody has chosen it."""
+        return 1 if self.workers == "auto" else self.workers
 
 
 class ObserveConfig(Section):

@@ -100,22 +100,22 @@ def _ours(engine: EngineConfig, runner: str) -> list[str]:
 
 
 def _local(engine: EngineConfig) -> list[str]:
-    mode = "in_memory" if engine.workers == 1 else "multi_processing"
-    return [f"--direct_running_mode={mode}", f"--direct_num_workers={engine.workers}"]
+    mode = "in_memory" if engine.parallelism == 1 else "multi_processing"
+    return [f"--direct_running_mode={mode}", f"--direct_num_workers={engine.parallelism}"]
 
 
 def _flink(engine: EngineConfig) -> list[str]:
     return [
         f"--flink_version={engine.flink_version}",
         f"--flink_master={engine.master or '[local]'}",
-        f"--parallelism={engine.workers}",
+        f"--parallelism={engine.parallelism}",
         *_given("flink_job_server_jar", engine.job_server_jar),
     ]
 
 
 def _spark(engine: EngineConfig) -> list[str]:
     return [
-        f"--spark_master_url={engine.master or f'local[{engine.workers}]'}",
+        f"--spark_master_url={engine.master or f'local[{engine.parallelism}]'}",
         *_given("spark_job_server_jar", engine.job_server_jar),
     ]
 
@@ -127,7 +127,7 @@ def _portable(engine: EngineConfig) -> list[str]:
         workers = [
             "--environment_type=EXTERNAL",
             f"--environment_config={engine.worker_pool}",
-            f"--sdk_worker_parallelism={engine.processes or engine.workers}",
+            f"--sdk_worker_parallelism={engine.processes or engine.parallelism}",
         ]
     return [
         *workers,
@@ -142,7 +142,7 @@ def _dataflow(engine: EngineConfig) -> list[str]:
         # One process a machine: one owner of its GPU, one copy of both networks.
         "--experiments=no_use_multiple_sdk_containers",
         "--sdk_location=container",
-        f"--max_num_workers={engine.workers}",
+        f"--max_num_workers={engine.parallelism}",
     ]
 
 

@@ -2,8 +2,7 @@
 
 import hashlib
 import math
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from models.checkpoints import read_card, sha256, shipped_weights
 from models.receptive import exact_halo
 from models.shipped import resolve_weights
 from pipeline.manifest import Manifest, describe_run
+from pipeline.workers import choose_workers, usable_cores
 from transforms.aoi import open_aoi
 from transforms.arms import partial_arms, planned_arms
 from transforms.clusters import Clusters
@@ -24,6 +24,7 @@ from transforms.deblur import load_deblurrer
 from transforms.detect import load_detector
 from transforms.functional.bootstrap import LEAST_CLUSTERS
 from transforms.functional.radiometry import REACH
+from transforms.functional.windows import pixels_read
 from transforms.georeference import check_crs
 from transforms.ground import open_ground
 from transforms.measure import Ruler
@@ -33,6 +34,9 @@ from transforms.scenes import plan_blurs, plan_scenes, plan_windows
 from transforms.stamps import Stamp
 from transforms.strata import Stratifier
 from transforms.summarize import Reporter
+
+CORES = (512, 1024)
+"""Sizes of cores in px for which a plan says what the halo costs."""
 
 
 @dataclass(frozen=True)
@@ -125,13 +129,19 @@ class Plan(Inventory):
     @property
     def expected_seconds(self) -> float | None:
         """Return the expected time of the networks on this many CPU workers, if it is known."""
+        seconds = self.network_seconds
+        workers = min(self.config.engine.parallelism, usable_cores())
+        return None if seconds is None else seconds / workers
+
+    @property
+    def network_seconds(self) -> float | None:
+        """Return the expected time of the networks on one CPU worker, if it is known."""
         deblur, detect = self.deblurrer.seconds_per_mpix, self.detector.seconds_per_mpix
         if deblur is None or detect is None or self.config.deblur.device != "cpu":
             return None
         # The null control has the pixels of `before` and shares its detections.
         arms = len(set(planned_arms(self.config)) - {"null"})
-        workers = min(self.config.engine.workers, os.cpu_count() or 1)
-        return self.read_pixels / 1e6 * (deblur + arms * detect) / workers
+        return self.read_pixels / 1e6 * (deblur + arms * detect)
 
 
 def plan_run(config: RunConfig, *, local: bool = True) -> Plan:
@@ -169,7 +179,23 @@ def complete_plan(inventory: Inventory, *, local: bool = True) -> Plan:
     names = _load_networks(config, local=local)
     stray = open_ground(config.input, names).check(scenes)
     weights = inventory.deblurrer, inventory.detector
-    return Plan(config, scenes, inventory.rejected, *weights, names=names, stray_labels=stray)
+    plan = Plan(config, scenes, inventory.rejected, *weights, names=names, stray_labels=stray)
+    return _with_workers(plan, local=local)
+
+
+def _with_workers(plan: Plan, *, local: bool) -> Plan:
+    """Return a plan whose engine has a number of workers."""
+    if plan.config.engine.workers != "auto":
+        return plan
+    engine = choose_workers(
+        plan.config,
+        windows=len(plan.windows),
+        seconds=plan.network_seconds,
+        mpix=plan.read_pixels / 1e6,
+        cores=usable_cores(),
+        local=local,
+    )
+    return replace(plan, config=plan.config.model_copy(update={"engine": engine}))
 
 
 def _load_networks(config: RunConfig, *, local: bool) -> tuple[str, ...]:
@@ -226,20 +252,43 @@ def _facts(plan: Plan) -> list[tuple[str, str]]:
     config, seconds = plan.config, plan.expected_seconds
     blurs = len(plan_blurs(config.read.blur))
     stray = f", {plan.stray_labels} outside every scene" if plan.stray_labels else ""
-    tax = plan.read_pixels / plan.core_pixels if plan.core_pixels else math.nan
     return [
         ("scenes", f"{len(plan.scenes)}, and {len(plan.rejected)} that cannot be opened"),
         ("windows", f"{len(plan.windows)} (synthetic blurs per place: {blurs})"),
         ("measured", f"{plan.core_pixels / 1e6:.1f} MPix"),
-        ("read", f"{plan.read_pixels / 1e6:.1f} MPix, {tax:.2f} x for the halo"),
+        ("read", f"{plan.read_pixels / 1e6:.1f} MPix, {_describe_halo(plan)}"),
         ("arms", ", ".join(planned_arms(config))),
         ("clusters", _describe_clusters(plan.clusters)),
         ("deblurrer", f"{plan.deblurrer.name} {plan.deblurrer.sha256[:12]}"),
         ("detector", f"{plan.detector.name} {plan.detector.sha256[:12]}: {', '.join(plan.names)}"),
         ("labels", f"{config.input.labels or 'none'}{stray}"),
         ("networks", "time unknown" if seconds is None else f"about {seconds:.0f} s"),
+        ("workers", _describe_workers(config)),
         ("output", str(config.output)),
     ]
+
+
+def _describe_halo(plan: Plan) -> str:
+    """Say how much more is read, and computed, than measured; and what it would be otherwise.
+
+    Of other cores as if there were no area of interest.
+    """
+    tax = plan.read_pixels / plan.core_pixels if plan.core_pixels else math.nan
+    sizes, read = [(scene.height, scene.width) for scene in plan.scenes], plan.config.read
+    area = sum(height * width for height, width in sizes)
+    others = []
+    for core in CORES if area else ():
+        wanted = sum(pixels_read(height=h, width=w, core=core, halo=read.halo) for h, w in sizes)
+        others.append(f"{wanted / area:.2f} x with core {core}")
+    return ", ".join([f"{tax:.2f} x for a halo of {read.halo} px", *others])
+
+
+def _describe_workers(config: RunConfig) -> str:
+    engine = config.engine
+    if engine.name != "local":
+        return f"{engine.parallelism} on {engine.name}"
+    where = "this process" if engine.parallelism == 1 else f"{engine.parallelism} processes"
+    return f"{where}, for {usable_cores()} cores"
 
 
 def _describe_clusters(clusters: Clusters) -> str:

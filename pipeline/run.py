@@ -35,6 +35,7 @@ from pipeline.telling import tell_of_end, tell_of_start
 from pipeline.verdict import results_table, verdict
 from pipeline.watch import run_watched
 from pipeline.worker_log import log_form, workers_log_to
+from pipeline.workers import one_thread_each
 from transforms.logs import log_reject
 from transforms.network import NetworkUse, take_network_use
 from transforms.objects import change_of, claimed_objects
@@ -77,6 +78,7 @@ def run(
     if _is_done(inventory, force=force) and not only:
         return _nothing_to_do(config, console)
     plan = complete_plan(inventory, local=options.view_as(StandardOptions).runner == LOCAL_RUNNER)
+    options = beam_options(plan.config.engine, beam_flags)
     console.print(describe(plan))
     attempt = uuid.uuid4().hex[:12]
     place = Workplace.of(config.output, attempt=attempt, settings=str(plan.manifest["work_id"]))
@@ -244,7 +246,7 @@ def _run(
     pipeline = beam.Pipeline(options=options)
     pipeline | "DetectionGain" >> DetectionGain(plan, keeper)
     form = log_form(config.observe, plan.run_id, place)
-    with workers_log_to(config.output / WORKER_LOG, form) as terminal:
+    with workers_log_to(config.output / WORKER_LOG, form) as terminal, one_thread_each():
         for reject in plan.rejected:
             log_reject(reject, config.output)
         result = _watch(pipeline, plan, place, lease, Console(file=terminal))
@@ -265,7 +267,7 @@ def _run(
         seconds=metrics.stage_seconds,
         pixels=plan.core_pixels,
         reads=describe_reads(metrics, planning),
-        metrics=metrics.describe(workers=config.engine.workers, wall=wall),
+        metrics=metrics.describe(workers=config.engine.parallelism, wall=wall),
         parts=parts,
         mosaics=mosaics,
     )

@@ -1,14 +1,17 @@
 """Planning: what must hold before a worker starts."""
 
+import io
 import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 from scenes import textured, transform_of, write_picture, write_scene
 from small_runs import configure
+from stub_networks import use_stubs
 
 from configs.schema import RunConfig
-from pipeline.planning import check_exact, plan_run
+from pipeline.planning import check_exact, describe, plan_run
 from transforms.functional.radiometry import REACH
 
 
@@ -71,3 +74,17 @@ def test_another_place_or_time_in_an_index_is_another_run(tmp_path, said):
     before = plan("EPSG:32632,2026-05-01T10:00:00Z")
     assert plan("EPSG:32632,2026-05-01T10:00:00Z") == before
     assert plan(said) != before
+
+
+def test_a_plan_tells_what_the_halo_costs_at_other_cores_and_who_works(tmp_path, monkeypatch):
+    use_stubs(monkeypatch)
+    scene = write_picture(tmp_path / "a.tif", textured(1024, 1024, 1))
+    plan = plan_run(configure(tmp_path / "run", scene, read={"core": 256, "halo": 64}))
+    console = Console(width=200, file=io.StringIO())
+    console.print(describe(plan))
+    said = console.file.getvalue()
+    # 4 cores a side read 4 * 256 + 6 * 64 px, 2 cores 2 * 512 + 2 * 64, one the side alone.
+    tax = [f"{(read / 1024) ** 2:.2f} x" for read in (1408, 1152, 1024)]
+    expected = f"{tax[0]} for a halo of 64 px, {tax[1]} with core 512, {tax[2]} with core 1024"
+    assert expected in said
+    assert "this process, for" in said

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.functional.windows import Rectangle, plan_cores
+from transforms.functional.windows import Rectangle, pixels_read, plan_cores
 
 SIZES = st.integers(1, 300)
 
@@ -51,3 +51,10 @@ def test_a_rectangle_outside_another_is_an_error():
 def test_sizes_must_be_positive(wrong):
     with pytest.raises(ValueError, match="must be positive"):
         list(plan_cores(**({"height": 10, "width": 10, "core": 4} | wrong)))
+
+
+@given(height=SIZES, width=SIZES, core=st.integers(8, 200), halo=st.integers(0, 100))
+def test_the_pixels_read_are_those_of_all_cores_with_their_halos(height, width, core, halo):
+    size = {"height": height, "width": width}
+    areas = [each.grow(halo, **size).area for each in plan_cores(**size, core=core)]
+    assert pixels_read(**size, core=core, halo=halo) == sum(areas)

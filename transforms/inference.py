@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -92,7 +93,7 @@ def _isolate(
 
 
 def use_one_thread() -> None:
-    """Let torch compute on one thread of this process; more cores are for more processes.
+    """Let torch and OpenCV compute on one thread of this process; more cores are for more of them.
 
     The order of the sums in a convolution, and so their last bits, depends on the number of
     threads: with one, a result does not depend on the machine or on the number of workers.
@@ -100,6 +101,7 @@ def use_one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
 
 def _device_is_lost(error: Exception) -> bool:

@@ -70,3 +70,12 @@ def plan_cores(
 def _cuts(side: int, core: int, first: int) -> list[int]:
     """Return where a side is cut, with both of its ends."""
     return sorted({0, *range(first, side, core), side})
+
+
+def pixels_read(*, height: int, width: int, core: int, halo: int) -> int:
+    """Return how many pixels all cores of a scene and their halos read together."""
+    sides = 1
+    for side in (height, width):
+        cuts = pairwise(_cuts(side, core, 0))
+        sides *= sum(min(stop + halo, side) - max(start - halo, 0) for start, stop in cuts)
+    return sides
