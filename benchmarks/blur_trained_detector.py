@@ -13,7 +13,7 @@ import torch
 
 from configs.load import find_config, load_yaml, validate
 from configs.train_detector import DetectorTraining
-from models.checkpoints import sha256
+from models.cards import sha256
 from models.deblurrer import Deblurrer
 from models.detector import Detector
 from models.shipped import resolve_weights

@@ -25,7 +25,7 @@ from upath import UPath
 
 from configs.load import find_config, load_yaml, override, validate
 from configs.schema import RunConfig
-from models.checkpoints import shipped_weights
+from models.cards import shipped_weights
 from models.deblurrer import Deblurrer, Dtype
 from models.detector import Detector
 from pipeline import manifest

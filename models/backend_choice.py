@@ -10,16 +10,24 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.deblurrer import DTYPES, Backend, Dtype
 from models.user_cache import cache_folder
 
 Images = NDArray[np.uint8]
 
+Backend = Literal["torch", "openvino", "onnxruntime"]
+Dtype = Literal["float32", "bfloat16", "float16", "int8"]
+
+DTYPES: dict[Backend, tuple[Dtype, ...]] = {
+    "torch": ("float32", "bfloat16", "float16"),
+    "openvino": ("float32", "bfloat16", "int8"),
+    "onnxruntime": ("float32", "int8"),
+}
+"""What each backend computes in."""
 VARIABLE = "AERIAL_DEBLUR_BACKEND"
 """The environment variable that names what `auto` takes, wherever it can compute what is asked."""
 SIDE, ROUNDS = 256, 3
@@ -71,7 +79,7 @@ def _measure(
     for backend in candidates:
         try:
             networks[backend] = load(backend)
-        except Exception as error:  # of packages that fail in ways of their own
+        except (ImportError, RuntimeError) as error:  # of the backend, not of the weights
             first_error = first_error or error
             _log.warning("backend %s does not count: %s", backend, error)
     if not networks:

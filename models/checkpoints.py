@@ -1,4 +1,4 @@
-"""Weight files: what is shipped, and loading them strictly.
+"""Weight files: saving them, and loading them strictly.
 
 Weights are data: nothing in a file is ever executed.
 
@@ -7,21 +7,19 @@ Ours are safetensors whose header names the architecture, its options and the ha
 `weights_only=True`, which refuses code before it could run.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.fingerprint import Fingerprint
+from models.cards import CheckpointError, sha256
 from models.networks import Options, build, options_from_dict
 from models.published import (
     describe_bytes,
@@ -33,12 +31,6 @@ from models.published import (
     without_aliases,
 )
 from models.restorer import Restorer
-
-WEIGHTS_FOLDER = Path(__file__).parent / "weights"
-
-
-class CheckpointError(ValueError):
-    """A weight file that is not what was asked for."""
 
 
 @dataclass(frozen=True)
@@ -52,54 +44,6 @@ class GeneratorInfo:
     sha256: str
     options: Options
     halo_px: int | None
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """The front matter of a model card. `numbers` are measured qualities, named with their unit.
-
-    `fingerprint` is what a deblurrer answers to a small chart, compared when it is loaded.
-    """
-
-    name: str
-    task: str
-    architecture: str
-    licence: str
-    file: str
-    sha256: str
-    size_bytes: int
-    parameters: int
-    data: tuple[str, ...]
-    numbers: Mapping[str, float]
-    halo_px: int | None = None
-    fingerprint: Fingerprint | None = None
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def shipped_weights() -> dict[str, Path]:
-    """The weight file of every model card that comes with this package, by the model's name."""
-    cards = sorted(WEIGHTS_FOLDER.glob("*.md"))
-    return {card.stem: card.with_name(read_card(card).file) for card in cards}
-
-
-def read_card(path: Path) -> ModelCard:
-    """The front matter of a card; `path` is the card (.md) or the weight file beside it."""
-    card = path.with_suffix(".md")
-    parts = card.read_text(encoding="utf-8").split("---\n", 2)
-    if len(parts) != 3 or parts[0]:
-        raise CheckpointError(f"{card} has no front matter: wanted YAML between two lines of ---")
-    values: dict[str, Any] = yaml.safe_load(parts[1])
-    known = {field.name for field in fields(ModelCard)}
-    wrong = set(values) - known | (known - {"halo_px", "fingerprint"}) - set(values)
-    if wrong:
-        raise CheckpointError(f"{card}: unknown or missing fields {sorted(wrong)}")
-    fingerprint = _read_fingerprint(card, values.get("fingerprint"))
-    return ModelCard(**{**values, "data": tuple(values["data"]), "fingerprint": fingerprint})
 
 
 def save_generator(
@@ -160,13 +104,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if tensors is None:
         raise CheckpointError(f"{path} looks like {describe_content(content)}, wanted tensors")
     return tensors
-
-
-def _read_fingerprint(card: Path, values: dict[str, Any] | None) -> Fingerprint | None:
-    try:
-        return None if values is None else Fingerprint.from_dict(values)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{card}: {error}") from error
 
 
 def _checked_digest(path: Path, wanted: str | None) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,22 +12,15 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from models.backbones import DepthwiseSeparable, Normalisation, set_normalisation
+from models.backend_choice import DTYPES, Backend, Dtype
 from models.checkpoints import GeneratorInfo, load_generator
 from models.restorer import Restorer
 from models.torch_runtime import TorchRuntime
 
 Images = npt.NDArray[np.uint8]
-Dtype = Literal["float32", "bfloat16", "float16", "int8"]
-Backend = Literal["torch", "openvino", "onnxruntime"]
 
 SMALLEST = 64
 """Smallest height and width of an image, in pixels."""
-DTYPES: dict[Backend, tuple[Dtype, ...]] = {
-    "torch": ("float32", "bfloat16", "float16"),
-    "openvino": ("float32", "bfloat16", "int8"),
-    "onnxruntime": ("float32", "int8"),
-}
-"""What each backend computes in."""
 
 
 class Runtime(Protocol):

@@ -13,7 +13,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from models.checkpoints import CheckpointError, read_tensors
+from models.cards import CheckpointError
+from models.checkpoints import read_tensors
 from models.deblurgan_v2 import GeneratorOptions
 
 IMAGENET = "imagenet"

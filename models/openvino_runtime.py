@@ -36,7 +36,7 @@ class OpenVinoRuntime:
         if dtype == "bfloat16" and "BF16" not in self._core.get_property(
             "CPU", "OPTIMIZATION_CAPABILITIES"
         ):
-            raise ValueError("dtype bfloat16 needs a processor that has it: choose float32 or int8")
+            raise RuntimeError("bfloat16 needs a processor that has it: choose float32 or int8")
         self._model = model
         self._settings = {
             "INFERENCE_NUM_THREADS": 1,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.checkpoints import read_card
+from models.cards import read_card
 from models.deblurrer import Deblurrer
 from models.fingerprint import Fingerprint, take_fingerprint
 from transforms.functional import charts

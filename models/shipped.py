@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from models.checkpoints import shipped_weights
+from models.cards import shipped_weights
 
 
 def resolve_weights(name: str) -> Path:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.checkpoints import CheckpointError, sha256
+from models.cards import CheckpointError, sha256
 
 FORMATS = {
     ".safetensors": "pt",

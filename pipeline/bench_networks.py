@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.deblurrer import DTYPES, Backend, Dtype
+from models.backend_choice import DTYPES, Backend, Dtype
 from models.eager import save_random_generator
 from models.shipped import resolve_weights
 from pipeline.bench_process import EAGER, Task

@@ -14,8 +14,15 @@ from transforms.stamps import Stamp, stamp
 from transforms.tables import SCHEMA_VERSION
 
 DISTRIBUTION = "aerial-deblur"
-NOT_IDENTITY = {"output", "engine", "observe", "gate", "max_rejected"}
-"""Settings that change no row: where to, how fast, and when to complain."""
+NOT_IDENTITY: Mapping[str, bool | set[str]] = {
+    **dict.fromkeys(("output", "engine", "observe", "gate", "max_rejected"), True),
+    "deblur": {"backend"},
+    "detect": {"backend"},
+}
+"""Settings that change no row: where to, how fast, and when to complain.
+
+A backend changes last bits, as another processor or another version of a package does.
+"""
 INPUTS = {"scenes", "stac", "labels", "area", "ignore", "aoi", "roots"}
 """Settings of `input` that name what is read: another name of the same content is the same."""
 DECIDES_ROWS = {"iou", "oriented", "distances", "border", "stability"}
@@ -36,7 +43,7 @@ def run_identity(
     """
     known = {
         "schema_version": SCHEMA_VERSION,
-        "config": config.model_dump(mode="json", exclude=NOT_IDENTITY),
+        "config": config.model_dump(mode="json", exclude=dict(NOT_IDENTITY)),
         "inputs": sorted(scenes, key=canonical),
         "scenes": sorted(described, key=canonical),
         "labels": [stamp(path) for path in truth_files(config.input)],
@@ -51,12 +58,15 @@ def settings_identity(config: RunConfig) -> str:
 
     Inputs, weights and code are left out: what they change is what one wants to see.
     """
-    settings = config.model_dump(mode="json", exclude=NOT_IDENTITY)
+    settings = config.model_dump(mode="json", exclude=dict(NOT_IDENTITY))
     return digest({**settings, "input": _without_names(settings["input"])})
 
 
 def work_identity(config: RunConfig, weights: Mapping[str, str]) -> str:
-    """Return 12 hex digits: all that decides what becomes of a window of a given scene."""
+    """Return 12 hex digits: all that decides what becomes of a window of a given scene.
+
+    Here backends count: what is put together of kept windows comes from one of them.
+    """
     settings = config.model_dump(mode="json")
     measure = {name: settings["measure"][name] for name in sorted(DECIDES_ROWS)}
     return digest(

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from configs.schema import BlurConfig, InputConfig, RunConfig
-from models.checkpoints import sha256
+from models.cards import sha256
 from pipeline.identity import truth_files
 from pipeline.planning import Weights, find_weights
 from transforms.aoi import open_aoi

@@ -5,7 +5,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from models.backbones import describe_norms
-from models.checkpoints import ModelCard, load_generator, read_card, shipped_weights
+from models.cards import ModelCard, read_card, shipped_weights
+from models.checkpoints import load_generator
 from models.cost import macs_per_pixel
 from models.networks import parameter_count
 from models.published import describe_options

@@ -14,16 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from models.backbones import set_normalisation
-from models.checkpoints import (
-    WEIGHTS_FOLDER,
-    CheckpointError,
-    load_generator,
-    read_card,
-    read_tensors,
-    save_generator,
-    sha256,
-    shipped_weights,
-)
+from models.cards import WEIGHTS_FOLDER, CheckpointError, read_card, sha256, shipped_weights
+from models.checkpoints import load_generator, read_tensors, save_generator
 from models.deblurgan_v1 import ResNetOptions
 from models.deblurgan_v2 import GeneratorOptions
 from models.networks import parameter_count

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from scenes import textured, write_picture
 
-from models.checkpoints import read_card, shipped_weights
+from models.cards import read_card, shipped_weights
 from pipeline.cli import main
 from pipeline.train import train
 from tests.published_files import published_file

@@ -12,7 +12,8 @@ from scenes import textured, write_picture
 
 from configs.comparison import Comparison, Contender
 from configs.load import ConfigError, find_config, load_yaml, validate
-from models.checkpoints import load_generator, sha256
+from models.cards import sha256
+from models.checkpoints import load_generator
 from pipeline.compare import check, compare
 from pipeline.comparison_figures import COST_FIGURE, CURVES_FIGURE, GRID_FIGURE
 from pipeline.comparison_table import CSV, MARKDOWN, read_curve

@@ -14,7 +14,7 @@ import torch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from models.checkpoints import read_card
+from models.cards import read_card
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKER = ROOT / "examples" / "docker"

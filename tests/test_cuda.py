@@ -13,7 +13,7 @@ from scenes import textured
 from small_runs import config_of
 
 from configs.schema import DeblurConfig
-from models.checkpoints import shipped_weights
+from models.cards import shipped_weights
 from models.deblurrer import Deblurrer
 from models.detector import Detector
 from models.scene_statistics import freeze_to_scene

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from configs.train_deblurrer import DeblurrerTraining, SharpPictures
 from models.backbones import BatchNorm
-from models.checkpoints import load_generator, read_card, save_generator, sha256
+from models.cards import read_card, sha256
+from models.checkpoints import load_generator, save_generator
 from models.critics import Critic
 from models.networks import build, options_from_config
 from models.restorer import Restorer

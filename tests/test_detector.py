@@ -18,7 +18,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from models.checkpoints import CheckpointError
+from models.cards import CheckpointError
 from models.detector import Detector, box_corners, suppress, to_pixels
 from models.yolo import Yolo, build_network, import_ultralytics, save_network
 from transforms.functional.boxes import iou_matrix

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from configs.load import load_yaml
 from configs.train_deblurrer import BlurSampling
 from configs.train_detector import DetectorTraining, PictureSet
-from models.checkpoints import read_card, sha256
+from models.cards import read_card, sha256
 from models.detector import Detector
 from models.training.detector_card import describe
 from models.training.detector_crops import VehicleCrops, similarity, warp

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.checkpoints import shipped_weights
+from models.cards import shipped_weights
 from models.deblurrer import Deblurrer
 from models.detector import Detector
 from models.device_use import DeviceUse, computing, take_device_use

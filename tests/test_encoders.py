@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from models.checkpoints import CheckpointError
+from models.cards import CheckpointError
 from models.deblurgan_v2 import Generator, GeneratorOptions
 from models.encoders import efficientnet_lite0_tensors, load_encoder_weights
 from models.networks import build

@@ -182,3 +182,11 @@ def test_a_checkout_names_its_commit():
     if not (root / ".git").exists():
         pytest.skip("not a checkout")
     assert re.search(r"\+g[0-9a-f]{12}(\.dirty[0-9a-f]{8})?$", code_version())
+
+
+def test_another_backend_is_the_same_run_and_other_work():
+    deblur = CONFIG.deblur.model_copy(update={"backend": "openvino"})
+    other = CONFIG.model_copy(update={"deblur": deblur})
+    assert run_identity(CONFIG, SCENES, WEIGHTS) == run_identity(other, SCENES, WEIGHTS)
+    assert settings_identity(CONFIG) == settings_identity(other)
+    assert work_identity(CONFIG, WEIGHTS) != work_identity(other, WEIGHTS)

@@ -8,7 +8,8 @@ from stub_networks import Nothing
 
 from configs.load import validate
 from configs.schema import RunConfig
-from models.checkpoints import read_card, save_generator, shipped_weights
+from models.cards import read_card, shipped_weights
+from models.checkpoints import save_generator
 from pipeline.direct import Networks, detect_windows
 from pipeline.planning import plan_run
 from tests.restorers import TINY, make

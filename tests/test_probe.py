@@ -8,13 +8,8 @@ import pytest
 import yaml
 
 from configs.schema import DeblurConfig
-from models.checkpoints import (
-    CheckpointError,
-    load_generator,
-    read_card,
-    save_generator,
-    shipped_weights,
-)
+from models.cards import CheckpointError, read_card, shipped_weights
+from models.checkpoints import load_generator, save_generator
 from models.deblurrer import Deblurrer
 from models.fingerprint import Fingerprint, fingerprint_chart, take_fingerprint
 from models.probe import (

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from models.checkpoints import load_generator, shipped_weights
+from models.cards import shipped_weights
+from models.checkpoints import load_generator
 from models.networks import build
 from models.receptive import exact_halo
 from tests.restorers import TINY, make, reach

@@ -11,12 +11,11 @@ from apache_beam.utils.shared import Shared
 from numpy.typing import NDArray
 
 from configs.schema import DeblurConfig, RunConfig
-from models.backend_choice import choose_backend, installed
-from models.cards import sha256
-from models.deblurrer import SMALLEST, Backend, Deblurrer
+from models.deblurrer import SMALLEST, Deblurrer
 from models.probe import check_fingerprint
 from models.shipped import resolve_weights
 from transforms.arms import MakeArms, make_arms
+from transforms.backends import find_deblur_backend
 from transforms.counters import count_batch, count_devices
 from transforms.functional.blur_estimate import BlurEstimate, estimate_blur
 from transforms.functional.pixels import crop_to, pad_to, shift
@@ -75,37 +74,12 @@ def open_deblurrer(config: DeblurConfig) -> Deblurrer:
     For `normalisation: scene` it is loaded `per_image`, its norms ready to be frozen.
     """
     use_one_thread()
-    return _load(config, find_backend(config))
-
-
-def find_backend(config: DeblurConfig) -> Backend:
-    """Return the backend of the generator: that of the settings, or the fastest one here.
-
-    Where it matters in which order numbers are added up, or norms have yet to be frozen, only
-    PyTorch is asked.
-    """
-    if config.backend != "auto":
-        return config.backend
-    if config.exact or config.normalisation != "frozen":
-        return "torch"
-    return choose_backend(
-        {
-            "network": "deblurrer",
-            "dtype": config.dtype,
-            "weights": sha256(resolve_weights(config.weights)),
-        },
-        installed(config.device, config.dtype),
-        partial(_load, config),
-    )
-
-
-def _load(config: DeblurConfig, backend: Backend) -> Deblurrer:
     return Deblurrer.load(
         resolve_weights(config.weights),
         sha256=config.sha256,
         normalisation="per_image" if config.normalisation == "scene" else config.normalisation,
         device=config.device,
-        backend=backend,
+        backend=find_deblur_backend(config),
         dtype=config.dtype,
     )
 

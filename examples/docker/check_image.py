@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from configs.schema import DeblurConfig, DetectConfig
-from models.checkpoints import read_card, shipped_weights
+from models.cards import read_card, shipped_weights
 from transforms.deblur import load_deblurrer
 from transforms.detect import load_detector
 

@@ -8,7 +8,7 @@ import yaml
 from configs.base import Section
 from configs.losses import Loss
 from configs.train_deblurrer import DeblurrerTraining, PictureGroup, SharpPictures
-from models.checkpoints import sha256
+from models.cards import sha256
 from models.encoders import IMAGENET
 from models.fingerprint import Fingerprint
 from models.networks import parameter_count

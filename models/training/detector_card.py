@@ -9,7 +9,7 @@ import yaml
 from numpy.typing import NDArray
 
 from configs.train_detector import DetectorTraining
-from models.checkpoints import sha256
+from models.cards import sha256
 from models.cost import measure_cpu_seconds
 from models.detector import Detector
 from models.training.detector_score import (

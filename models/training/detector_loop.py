@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from configs.train_detector import DetectorTraining
-from models.checkpoints import sha256
+from models.cards import sha256
 from models.detector import Detector
 from models.shipped import resolve_weights
 from models.training.detector_card import write_card
