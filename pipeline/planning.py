@@ -12,13 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from configs.schema import STRIDE, DeblurConfig, DetectConfig, RunConfig
-from models.checkpoints import read_card, sha256, shipped_weights
+from models.cards import read_card, sha256, shipped_weights
 from models.receptive import exact_halo
 from models.shipped import resolve_weights
 from pipeline.manifest import Manifest, describe_run
 from pipeline.workers import choose_workers, usable_cores
 from transforms.aoi import open_aoi
 from transforms.arms import partial_arms, planned_arms
+from transforms.backends import with_backends
 from transforms.clusters import Clusters
 from transforms.deblur import load_deblurrer
 from transforms.detect import load_detector
@@ -162,6 +163,7 @@ def take_inventory(config: RunConfig) -> Inventory:
     if config.report.crs != "scene":
         check_crs(config.report.crs)
     scenes, rejected = plan_scenes(config)
+    config = with_backends(config)
     deblurrer = find_weights(config.deblur)
     detector = find_weights(config.detect)
     inventory = Inventory(config, tuple(scenes), tuple(rejected), deblurrer, detector)
