@@ -34,7 +34,8 @@ HINTS = {
 }
 MEASURED = [
     "Resume",
-    "ReadTiles/ReadTile",
+    "ReadTiles/Group",
+    "ReadTiles/ReadGroup",
     "Gather",
     "Deblur/Deblur batch",
     "Detect/Detect batch",
@@ -130,7 +131,7 @@ def inner_name(name: str) -> str:
 
 
 def test_pixels_live_in_one_stage(stages, plan):
-    [stage] = [s for s in stages if any(t.unique_name.endswith("/ReadTile") for t in s.transforms)]
+    [stage] = [s for s in stages if any(t.unique_name.endswith("/ReadGroup") for t in s.transforms)]
     names = [inner_name(each.unique_name) for each in stage.transforms]
     wanted = list(MEASURED)
     if plan.config.mosaic.write:

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -10,6 +11,7 @@ from apache_beam.metrics import Metrics
 from rasterio.errors import RasterioError
 
 from configs.schema import BlurConfig, ReadConfig, RunConfig
+from transforms.ahead import map_ahead
 from transforms.aoi import open_aoi
 from transforms.counters import PIXELS
 from transforms.functional.blur import motion_kernel
@@ -33,6 +35,8 @@ from transforms.scene_reader import Reader
 from transforms.scenes import plan_groups
 from transforms.stopwatch import Stopwatch
 
+GROUP = 64
+"""Windows that a worker knows of at once: at the end of a group nothing is read ahead."""
 REMEDY = ". Copy the file again if it is damaged; run again if a disk or a server failed"
 """What to do about a file that GDAL cannot read; all other errors say so themselves."""
 
@@ -99,12 +103,17 @@ class _PlanGroups(beam.DoFn):
         yield from plan_groups(scene, self._config.read, self._aoi)
 
 
-class _ReadTile(beam.DoFn):
-    """Holds what reading needs on a worker; the work is in `read_tile`."""
+class _ReadGroup(beam.DoFn):
+    """Holds what reading needs on a worker; the work is in `read_tile`.
+
+    With a decoder beside this process, the next tiles are decoded while it computes on others.
+    """
 
     def __init__(self, config: RunConfig, names: tuple[str, ...]) -> None:
         self._config = config
         self._names = names
+        isolated = config.engine.read_seconds is not None
+        self._depth = config.engine.batch_size if isolated else 0
         self._stopwatch = Stopwatch("read")
         self._meter = NetworkMeter()
 
@@ -112,12 +121,18 @@ class _ReadTile(beam.DoFn):
         self._reader = open_reader(self._config.input, self._config.engine.read_seconds)
         self._ground = open_ground(self._config.input, self._names)
 
-    def process(self, window: Window) -> list[Tile | TileRow | Rejected]:
-        with self._stopwatch.running(), about([window]):
-            tile = read_tile(window, self._reader, self._ground, self._config.read)
-        self._meter.count()
-        Metrics.counter(PIXELS, "read").inc(window.read.area)
-        return [tile]
+    def process(self, group: list[Window]) -> Iterator[Tile | TileRow | Rejected]:
+        with closing(map_ahead(self._read, group, depth=self._depth)) as tiles:
+            for window in group:
+                with self._stopwatch.running(), about([window]):
+                    tile = next(tiles)
+                self._meter.count()
+                Metrics.counter(PIXELS, "read").inc(window.read.area)
+                yield tile
+
+    def _read(self, window: Window) -> Tile | TileRow | Rejected:
+        with about([window]):
+            return read_tile(window, self._reader, self._ground, self._config.read)
 
     def teardown(self) -> None:
         self._reader.close()
@@ -156,4 +171,8 @@ class ReadTiles(beam.PTransform):
 
     def expand(self, windows: beam.PCollection) -> beam.PCollection:
         """Turn Window into Tile, TileRow or Rejected."""
-        return windows | "ReadTile" >> beam.ParDo(_ReadTile(self.config, self.names))
+        return (
+            windows
+            | "Group" >> beam.BatchElements(min_batch_size=GROUP, max_batch_size=GROUP)
+            | "ReadGroup" >> beam.ParDo(_ReadGroup(self.config, self.names))
+        )
