@@ -47,6 +47,19 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def checked_digest(path: Path, wanted: str | None) -> str:
+    """The SHA-256 of a weight file, which must be the one that is wanted, if any is.
+
+    Raises FileNotFoundError and CheckpointError.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no weight file at {path}")
+    got = sha256(path)
+    if wanted is not None and got != wanted.lower():
+        raise CheckpointError(f"the SHA-256 of {path} differs: got {got}, wanted {wanted}")
+    return got
+
+
 def shipped_weights() -> dict[str, Path]:
     """The weight file of every model card that comes with this package, by the model's name."""
     cards = sorted(WEIGHTS_FOLDER.glob("*.md"))

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.cards import CheckpointError, sha256
+from models.cards import CheckpointError, checked_digest
 from models.networks import Options, build, options_from_dict
 from models.published import (
     describe_bytes,
@@ -71,7 +71,7 @@ def load_generator(path: Path, *, sha256: str | None = None) -> tuple[Restorer, 
     (published). With `sha256`, a file that has another digest is refused before it is opened.
     Every tensor must fit: missing, unknown and misshapen ones are errors.
     """
-    digest = _checked_digest(path, sha256)
+    digest = checked_digest(path, sha256)
     content, header = _read(path)
     if "names" in header:
         raise CheckpointError(
@@ -104,15 +104,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if tensors is None:
         raise CheckpointError(f"{path} looks like {describe_content(content)}, wanted tensors")
     return tensors
-
-
-def _checked_digest(path: Path, wanted: str | None) -> str:
-    if not path.is_file():
-        raise FileNotFoundError(f"no weight file at {path}")
-    got = sha256(path)
-    if wanted is not None and got != wanted.lower():
-        raise CheckpointError(f"the SHA-256 of {path} differs: got {got}, wanted {wanted}")
-    return got
 
 
 def _read(path: Path) -> tuple[Any, dict[str, str]]:

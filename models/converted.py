@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from models.quiet_openvino import openvino
-from models.tracing import quiet_tracing
 from models.user_cache import cache_folder
 
 _log = logging.getLogger(__name__)
@@ -40,6 +39,8 @@ def converted(facts: Mapping[str, str], convert: Callable[[], openvino.Model]) -
 
 def convert_module(module: object, example: object) -> openvino.Model:
     """Trace a module of torch that takes uint8 (1, h, w, 3), h and w free, and convert it."""
+    from models.tracing import quiet_tracing  # With torch, which what is kept does without.
+
     shape = openvino.PartialShape([1, -1, -1, 3])
     with quiet_tracing():
         return openvino.convert_model(module, example_input=example, input=[shape])

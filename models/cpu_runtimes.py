@@ -3,23 +3,29 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from models.cards import CheckpointError
-from models.checkpoints import GeneratorInfo
+from models.deblurrer import WeightFacts
 from models.device_use import computing
-from models.restorer import Restorer
-from models.rewrite import rewrite
-from models.torch_runtime import RestorerGraph
+
+if TYPE_CHECKING:  # A converted network needs no PyTorch.
+    from torch import Tensor
+
+    from models.restorer import Restorer
+    from models.torch_runtime import RestorerGraph
 
 Images = NDArray[np.uint8]
 
 QUANTIZED = ".int8.onnx"
 """What stands instead of the ending of weights in the name of their 8-bit network."""
+
+
+_SECTION = "aerial_deblur"
+_FACTS = ("halo_px", "stride", "smallest")
 
 
 class CpuRuntime:
@@ -45,56 +51,78 @@ class CpuRuntime:
 
 
 def open_cpu_runtime(
-    generator: Restorer,
-    info: GeneratorInfo,
+    weights: Path,
+    digest: str,
+    prepare: Callable[[], tuple["Restorer", WeightFacts]],
     backend: Literal["openvino", "onnxruntime"],
     dtype: Literal["float32", "bfloat16", "int8"],
-) -> CpuRuntime:
-    """Return what runs weights whose norms are folded.
+) -> tuple[CpuRuntime, WeightFacts]:
+    """Return what runs weights of a digest, and what is known of them.
 
-    Raises ModuleNotFoundError if the backend is not installed.
+    `prepare` loads their generator, with its norms folded: a network that OpenVINO has converted
+    before does without it, and without PyTorch. Raises ModuleNotFoundError if the backend is not
+    installed.
     """
-    quantized = quantized_beside(info) if dtype == "int8" else None
+    quantized = quantized_beside(weights) if dtype == "int8" else None
     if backend == "onnxruntime":
         from models.onnx_runtime import OnnxRuntime, convert_module
 
+        generator, info = prepare()
         runtime = OnnxRuntime(quantized or convert_module(*traceable(generator)))
         if quantized:
             _check_origin(runtime.name, info)
-        return CpuRuntime(runtime)
+        return CpuRuntime(runtime), info
     from models import converted
     from models.openvino_runtime import OpenVinoRuntime, read_model
 
     if quantized:
+        _, info = prepare()
         model = read_model(quantized)
         _check_origin(model.get_friendly_name(), info)
-    else:
-        facts = {"network": "restorer", "weights": info.sha256}
-        model = converted.converted(facts, lambda: converted.convert_module(*traceable(generator)))
-    return CpuRuntime(OpenVinoRuntime(model, dtype))
+        return CpuRuntime(OpenVinoRuntime(model, dtype)), info
+
+    def convert() -> Any:  # noqa: ANN401 - an untyped package
+        generator, info = prepare()
+        model = converted.convert_module(*traceable(generator))
+        for name in _FACTS:
+            model.set_rt_info(str(getattr(info, name)), [_SECTION, name])
+        return model
+
+    model = converted.converted({"network": "restorer", "weights": digest}, convert)
+    facts = {name: _number(model.get_rt_info([_SECTION, name]).value) for name in _FACTS}
+    return CpuRuntime(OpenVinoRuntime(model, dtype)), WeightFacts(weights, digest, **facts)
 
 
-def traceable(generator: Restorer) -> tuple[RestorerGraph, torch.Tensor]:
+def _number(text: str) -> Any:  # noqa: ANN401 - None for a halo only
+    return None if text == "None" else int(text)
+
+
+def traceable(generator: "Restorer") -> tuple["RestorerGraph", "Tensor"]:
     """Return the graph of a restorer whose norms are folded, and an example of its input."""
+    import torch
+
+    from models.rewrite import rewrite
+    from models.torch_runtime import RestorerGraph
+
     side = -(-max(generator.smallest, 2 * generator.stride) // generator.stride) * generator.stride
     graph = RestorerGraph(rewrite(generator)).eval().requires_grad_(False)
     return graph, torch.zeros((1, side, side, 3), dtype=torch.uint8)
 
 
-def quantized_beside(info: GeneratorInfo) -> Path:
+def quantized_beside(weights: Path) -> Path:
     """Return the 8-bit network beside weights; a FileNotFoundError says how it is made."""
-    path = info.path.with_suffix(QUANTIZED)
+    path = weights.with_suffix(QUANTIZED)
     if not path.is_file():
         raise FileNotFoundError(
-            f"dtype int8 needs {path}: make it with aerial-deblur quantize {info.path}"
+            f"dtype int8 needs {path}: make it with aerial-deblur quantize {weights}"
         )
     return path
 
 
-def _check_origin(name: str, info: GeneratorInfo) -> None:
+def _check_origin(name: str, info: WeightFacts) -> None:
     """Refuse an 8-bit network that was made of other weights: its name ends with their digest."""
     if not name.endswith(info.sha256):
         raise CheckpointError(
-            f"{quantized_beside(info)} was made of other weights than {info.path}: make it again "
-            "with aerial-deblur quantize"
+            f"{quantized_beside(info.path)} was made of other weights than {info.path}: make it "
+            "again with aerial-deblur quantize"
         )

@@ -1,23 +1,22 @@
 """The deblurrer: uint8 images in, uint8 images out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from models.backbones import DepthwiseSeparable, Normalisation, set_normalisation
 from models.backend_choice import DTYPES, Backend, Dtype
-from models.checkpoints import GeneratorInfo, load_generator
-from models.restorer import Restorer
-from models.torch_runtime import TorchRuntime
+from models.cards import checked_digest
+
+if TYPE_CHECKING:  # PyTorch takes seconds to import, and not every backend needs it.
+    from models.restorer import Restorer
 
 Images = npt.NDArray[np.uint8]
+Normalisation = Literal["frozen", "per_image"]
 
 SMALLEST = 64
 """Smallest height and width of an image, in pixels."""
@@ -33,32 +32,52 @@ class Runtime(Protocol):
         """Restore pictures."""
 
 
+@dataclass(frozen=True)
+class WeightFacts:
+    """What is known of the weights of a deblurrer.
+
+    `halo_px`: with this margin a tile differs from the whole image by at most half a grey level;
+    None where nobody has measured it. Tile origins must be multiples of `stride` px for tiles to
+    agree. `smallest` is the network's least height and width in px; smaller images are mirrored.
+    """
+
+    path: Path
+    sha256: str
+    halo_px: int | None
+    stride: int
+    smallest: int
+
+
 @dataclass(frozen=True, eq=False)
 class Deblurrer:
     """A generator ready to restore images; each result depends on its image alone.
 
-    It takes every network of `models.networks`. `halo` (px): with this margin a tile differs from
-    the whole image by at most half a grey level; None where nobody has measured it. `runtime`
-    computes what `generator` says.
+    It takes every network of `models.networks`. `runtime` computes what `generator` says, which
+    `prepare` returns: a backend may do without it.
     """
 
-    generator: Restorer
-    info: GeneratorInfo
+    info: WeightFacts
     normalisation: Normalisation
     device: str
     backend: Backend
     dtype: Dtype
     runtime: Runtime
+    prepare: Callable[[], "Restorer"]
+
+    @cached_property
+    def generator(self) -> "Restorer":
+        """The network, frozen norms folded."""
+        return self.prepare()
 
     @property
     def stride(self) -> int:
         """Tile origins must be multiples of it, in px, for tiles to agree."""
-        return self.generator.stride
+        return self.info.stride
 
     @property
     def smallest(self) -> int:
         """The network's least height and width in px; smaller images are mirrored up to it."""
-        return self.generator.smallest
+        return self.info.smallest
 
     @property
     def halo(self) -> int | None:
@@ -84,15 +103,28 @@ class Deblurrer:
         `float16` change results by less than a grey level or two. `int8` needs NAME.int8.onnx
         beside NAME.safetensors: a FileNotFoundError says how it is made.
         """
-        _check_device(device)
         _check_runtime(backend, device=device, dtype=dtype, normalisation=normalisation)
-        generator, info = load_generator(weights, sha256=sha256)
-        set_normalisation(generator, normalisation)
-        if normalisation == "frozen":
-            fold_norms(generator)
-        generator.requires_grad_(False)
-        runtime = _open_runtime(generator, info, device=device, backend=backend, dtype=dtype)
-        return cls(generator, info, normalisation, device, backend, dtype, runtime)
+        digest = checked_digest(weights, sha256)
+
+        def prepare() -> tuple["Restorer", WeightFacts]:
+            from models.prepared import prepare_generator
+
+            generator, halo = prepare_generator(weights, sha256=digest, normalisation=normalisation)
+            sides = generator.stride, generator.smallest
+            return generator, WeightFacts(weights, digest, halo, *sides)
+
+        if backend == "torch":
+            from models.torch_runtime import TorchRuntime
+
+            generator, info = prepare()
+            assert dtype != "int8"
+            runtime: Runtime = TorchRuntime(generator, device, dtype)
+            return cls(info, normalisation, device, backend, dtype, runtime, lambda: generator)
+        from models.cpu_runtimes import open_cpu_runtime
+
+        assert dtype != "float16"
+        runtime, info = open_cpu_runtime(weights, digest, prepare, backend, dtype)
+        return cls(info, normalisation, device, backend, dtype, runtime, lambda: prepare()[0])
 
     def __call__(self, images: Images) -> Images:
         """Restore uint8 RGB images (n, h, w, 3), h and w at least 64; uint8 of the same shape.
@@ -121,50 +153,6 @@ class Deblurrer:
         return restored[:, :height, :width]
 
 
-def _open_runtime(
-    generator: Restorer, info: GeneratorInfo, *, device: str, backend: Backend, dtype: Dtype
-) -> Runtime:
-    if backend == "torch":
-        assert dtype != "int8"
-        return TorchRuntime(generator, device, dtype)
-    from models.cpu_runtimes import open_cpu_runtime  # Of two heavy packages one is needed.
-
-    assert dtype != "float16"
-    return open_cpu_runtime(generator, info, backend, dtype)
-
-
-def fold_norms(network: nn.Module) -> None:
-    """Fold every norm layer's running statistics into the convolution before it, in place.
-
-    The function stays the same up to rounding, and costs no pass over memory for the norms. A norm
-    is folded where its module defines it right after a convolution, as all networks here do.
-    """
-    for parent in list(network.modules()):
-        for (_, conv), (name, norm) in pairwise(list(parent.named_children())):
-            if isinstance(conv, DepthwiseSeparable):
-                conv = conv.pointwise
-            if isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) and isinstance(
-                norm, nn.BatchNorm2d | nn.InstanceNorm2d
-            ):
-                _fold(conv, norm)
-                setattr(parent, name, getattr(norm, "act", nn.Identity()))
-
-
-def _fold(conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d | nn.InstanceNorm2d) -> None:
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    conv.weight, conv.bias = fuse_conv_bn_weights(
-        conv.weight,
-        conv.bias,
-        norm.running_mean,
-        norm.running_var,
-        norm.eps,
-        norm.weight,
-        norm.bias,
-        transpose=isinstance(conv, nn.ConvTranspose2d),
-    )
-
-
 def _padded(images: Images, *, stride: int, smallest: int) -> Images:
     """Return images (n, h, w, 3), mirrored at bottom and right up to a size that the network takes.
 
@@ -176,21 +164,13 @@ def _padded(images: Images, *, stride: int, smallest: int) -> Images:
     return np.pad(images, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="reflect")
 
 
-def _check_device(device: str) -> None:
-    kind = torch.device(device).type
-    if kind not in ("cpu", "cuda"):
-        raise ValueError(f"device must be 'cpu', 'cuda' or 'cuda:N', got {device!r}")
-    found = torch.cuda.device_count() if kind == "cuda" and torch.cuda.is_available() else 0
-    if kind == "cuda" and (torch.device(device).index or 0) >= found:
-        raise RuntimeError(
-            f"the deblurrer was promised device={device!r}, got {found} usable CUDA devices: "
-            "set device='cpu' or repair the GPU"
-        )
-
-
 def _check_runtime(
     backend: Backend, *, device: str, dtype: Dtype, normalisation: Normalisation
 ) -> None:
+    if device != "cpu":
+        from models.prepared import check_device
+
+        check_device(device)
     if dtype not in DTYPES[backend]:
         takes = ", ".join(DTYPES[backend])
         raise ValueError(f"backend {backend} computes in {takes}, got dtype={dtype!r}")

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -50,28 +52,32 @@ def take_device_use() -> DeviceUse:
 
 
 @contextmanager
-def computing(device: torch.device | str, pictures: int) -> Iterator[None]:
+def computing(device: "torch.device | str", pictures: int) -> Iterator[None]:
     """Count pictures that the block computes, and how long it keeps a GPU busy, copies included.
 
     The block ends when the GPU has: put it around what waits for the result anyway. What fails is
     not counted.
     """
-    device = torch.device(device)
-    if device.type != "cuda":
+    kind = str(device).partition(":")[0]
+    if kind != "cuda":
         yield
-        _meter.add(device.type, pictures, 0)
+        _meter.add(kind, pictures, 0)
         return
+    import torch  # CPUs may compute with something else, and it takes seconds to import.
+
     stream = torch.cuda.current_stream(device)
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     begin.record(stream)
     yield
     end.record(stream)
     end.synchronize()
-    name = f"{device.type} {torch.cuda.get_device_name(device)}"
+    name = f"{kind} {torch.cuda.get_device_name(device)}"
     _meter.add(name, pictures, round(1000 * begin.elapsed_time(end)))
 
 
 def gpu_names() -> list[str]:
     """Return the names of the GPUs that this process can use."""
+    import torch
+
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return [torch.cuda.get_device_name(index) for index in range(count)]

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from models.backbones import BatchNorm, InstanceNorm, set_normalisation
-from models.deblurrer import Deblurrer, Images, fold_norms
+from models.deblurrer import Deblurrer, Images
+from models.prepared import fold_norms
 from models.restorer import Restorer
 from models.torch_runtime import TorchRuntime
 
@@ -41,7 +42,7 @@ def freeze_to_scene(deblurrer: Deblurrer, samples: Images) -> Deblurrer:
     fold_norms(generator)
     assert deblurrer.dtype != "int8"
     runtime = TorchRuntime(generator, deblurrer.device, deblurrer.dtype)
-    return replace(deblurrer, generator=generator, normalisation="frozen", runtime=runtime)
+    return replace(deblurrer, normalisation="frozen", runtime=runtime, prepare=lambda: generator)
 
 
 def _estimate(generator: Restorer, x: Tensor) -> None:

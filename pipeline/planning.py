@@ -13,7 +13,6 @@ from rich.text import Text
 
 from configs.schema import STRIDE, DeblurConfig, DetectConfig, RunConfig
 from models.cards import read_card, sha256, shipped_weights
-from models.receptive import exact_halo
 from models.shipped import resolve_weights
 from pipeline.manifest import Manifest, describe_run
 from pipeline.workers import choose_workers, usable_cores
@@ -207,6 +206,8 @@ def _load_networks(config: RunConfig, *, local: bool) -> tuple[str, ...]:
     try:
         deblurrer = load_deblurrer(config.deblur.model_copy(update=elsewhere | precision))
         if config.deblur.exact:
+            from models.receptive import exact_halo  # With torch; nothing else here needs it.
+
             check_exact(config, exact_halo(deblurrer.generator))
         return load_detector(config.detect.model_copy(update=elsewhere)).names
     except RuntimeError as error:  # a promised GPU that is not there

@@ -12,7 +12,8 @@ from models.cards import CheckpointError, read_card, shipped_weights
 from models.checkpoints import save_generator
 from models.deblurgan_v1 import ResNetOptions
 from models.deblurgan_v2 import Generator
-from models.deblurrer import Deblurrer, fold_norms
+from models.deblurrer import Deblurrer
+from models.prepared import fold_norms
 from tests.restorers import TINY, images, make
 from tests.test_deblurgan_v2 import NORMS, SMALL
 from transforms.functional.blur import blur_tile

@@ -6,8 +6,8 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.deblurgan_v2 import GeneratorOptions
-from models.deblurrer import fold_norms
 from models.networks import build
+from models.prepared import fold_norms
 from models.rewrite import UpsampledConv, rewrite
 from tests.restorers import TINY, images, make
 

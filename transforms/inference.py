@@ -1,6 +1,8 @@
 """Running a model over a micro-batch so that one bad tile costs only itself."""
 
 import gc
+import os
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeVar
@@ -98,10 +100,12 @@ def use_one_thread() -> None:
     The order of the sums in a convolution, and so their last bits, depends on the number of
     threads: with one, a result does not depend on the machine or on the number of workers.
     """
-    import torch
-
-    torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # for PyTorch, if it is imported later
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)
 
 
 def _device_is_lost(error: Exception) -> bool:

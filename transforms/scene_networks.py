@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from configs.schema import RunConfig
 from models.deblurrer import SMALLEST, Deblurrer
-from models.scene_statistics import freeze_to_scene
 from transforms.decoder import DecoderCrash, DecoderError, DecoderTimeout
 from transforms.functional.pixels import pad_to
 from transforms.functional.windows import Rectangle, plan_cores
@@ -54,6 +53,8 @@ class SceneNetworks:
             while len(self._networks) >= KEPT:
                 self._networks.popitem(last=False)
             stack = _stack(self.samples(tile.window), self._deblurrer.stride)
+            from models.scene_statistics import freeze_to_scene  # With torch.
+
             self._networks[key] = freeze_to_scene(self._deblurrer, stack)
         self._networks.move_to_end(key)
         return self._networks[key]
