@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 import grpc
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 
+from pipeline.workers import THREADS
+
 HOST = "127.0.0.1"
 """A pool runs whatever it is sent, so it listens to its own machine only."""
 
@@ -121,7 +123,11 @@ class _Worker:
         command = [sys.executable, "-m", WORKER, control, name, str(tell_ready)]
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, pass_fds=(tell_ready,), start_new_session=True
+                command,
+                stdin=subprocess.PIPE,
+                pass_fds=(tell_ready,),
+                start_new_session=True,
+                env={**dict.fromkeys(THREADS, "1"), **os.environ},
             )
         finally:
             os.close(tell_ready)

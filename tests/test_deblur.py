@@ -22,7 +22,7 @@ from transforms.functional.radiometry import REACH
 from transforms.functional.windows import Rectangle
 from transforms.inference import map_by_shape
 from transforms.read import read_tile
-from transforms.records import SHIFT, DeblurredTile, Rejected, Tile, Window
+from transforms.records import SHIFT, DeblurredTile, Rejected, Tile, TileRow, Window
 from transforms.scene_reader import SceneReader
 from transforms.scenes import plan_scenes, plan_windows
 
@@ -92,6 +92,31 @@ def test_arms_of_equal_pixels_are_searched_once():
     [detected] = detect_tiles([deblurred], find)
     assert len(seen) == 2
     assert list(detected.detections) == ["before", "null", "after"]
+
+
+def test_a_skipped_tile_is_searched_once_and_an_empty_window_never():
+    searched, restored = [], []
+
+    def find(stack):
+        searched.extend(stack)
+        return [make_detections((1, 1, 9, 9)) for _ in stack]
+
+    def network(images):
+        restored.extend(images)
+        return images
+
+    empty = TileRow.empty(picture_tile(SHARP).window, "none")
+    outcomes = deblur_tiles(
+        [empty, picture_tile(SHARP)],
+        SameNetwork(network),
+        lambda tile: {},
+        policy(below=8, audit=0),
+    )
+    first, detected = detect_tiles(outcomes, find)
+    assert first is empty
+    assert not restored
+    assert len(searched) == 1
+    assert detected.detections["after"] is detected.detections["before"]
 
 
 @pytest.mark.parametrize(("x", "kept"), [(10.0, 1), (49.9, 1), (50.0, 0), (70.0, 0), (-3.0, 0)])

@@ -127,8 +127,7 @@ def compare(spectrum: Spectrum, lengths: Float, angles: Float) -> Comparison:
     on u alone, so that the spectrum is summed along the stripes once per angle.
     """
     motions = _predict(tuple(lengths.tolist()))
-    weighted = spectrum.power * spectrum.signal[spectrum.ring]
-    profiles = np.stack([_profile(spectrum, weighted, angle) for angle in angles.tolist()])
+    profiles = _profiles(spectrum, tuple(angles.tolist()))
     # Not `@`: the order of its sums, and so their last bits, depends on the number of threads.
     smooth = np.einsum("ku,au->ka", motions.decline, profiles)
     striped = np.einsum("ku,au->ka", motions.stripes, profiles)
@@ -154,11 +153,22 @@ def _stripes(travel: Float) -> Float:
     return np.log(np.sinc(travel) ** 2 * (1 - _FLOOR) + _FLOOR) - _decline(travel)
 
 
-def _profile(spectrum: Spectrum, weighted: Float, angle: float) -> Float:
-    """Return the weighted spectrum (n,) summed over equal |u| along an angle in degrees."""
-    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    u = np.rint(np.abs(spectrum.x * cos + spectrum.y * sin) * _BINS_PER_CYCLE).astype(np.intp)
-    return np.bincount(u, weights=weighted, minlength=len(_travelled())).astype(np.float64)
+# The coarse grid of angles is asked for every time, others seldom again.
+@lru_cache(4)
+def _bins_along(angles: tuple[float, ...]) -> list[NDArray[np.intp]]:
+    """Return the bin of |u| of each frequency of the grid, (n,), along angles in degrees."""
+    grid, bins = _grid(), []
+    for angle in map(math.radians, angles):
+        u = np.abs(grid.x * math.cos(angle) + grid.y * math.sin(angle))
+        bins.append(np.rint(u * _BINS_PER_CYCLE).astype(np.intp))
+    return bins
+
+
+def _profiles(spectrum: Spectrum, angles: tuple[float, ...]) -> Float:
+    """Return the weighted spectrum summed over equal |u| along angles in degrees, (a, bins)."""
+    weighted, size = spectrum.power * spectrum.signal[spectrum.ring], len(_travelled())
+    sums = [np.bincount(bins, weighted, minlength=size) for bins in _bins_along(angles)]
+    return np.stack(sums).astype(np.float64)
 
 
 @cache
