@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 from transforms.functional.pixels import (
     bands_to_rgb,
     crop_to,
+    first_equals,
     pad_to,
     stretch_bands,
     stretch_to_uint8,
@@ -93,3 +94,13 @@ def test_an_image_without_pixels_cannot_be_padded() -> None:
 def test_cropping_beyond_the_image_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"cannot crop \(4, 4\) to \(8, 4\)"):
         crop_to(np.zeros((4, 4, 3), np.uint8), 8, 4)
+
+
+def test_pictures_stand_for_those_with_their_pixels() -> None:
+    zero, one = np.zeros((20, 5, 3), np.uint8), np.ones((20, 5, 3), np.uint8)
+    late, low = zero.copy(), zero[:10]
+    late[-1, -1, 2] = 1
+    assert first_equals([zero, one, zero.copy(), late, one, low, late.copy()]) == [
+        *(0, 1, 0, 3, 1, 5, 3)
+    ]
+    assert first_equals([]) == []
