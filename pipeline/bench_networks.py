@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -82,7 +82,11 @@ def measure_generator(name: str, field: Field, folder: Path) -> list[Row]:
 
 
 def measure_detector(name: str, field: Field, folder: Path) -> list[Row]:
-    """Return a row per way to run a detector, PyTorch's first, for each size and batch."""
+    """Return a row per way to run a detector, PyTorch's first, for each size and batch.
+
+    Detectors have no int8.
+    """
+    field = replace(field, dtypes=tuple(dtype for dtype in field.dtypes if dtype != "int8"))
     baseline = Task("detect", str(resolve_weights(name)), "torch", device=field.device)
     return _measure(name, baseline, [(field.cores, 1)], field, folder)
 
