@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
 import numpy as np
@@ -9,7 +10,6 @@ from apache_beam.utils.shared import Shared
 from numpy.typing import NDArray
 
 from configs.schema import DetectConfig
-from models.detector import Detector
 from models.shipped import resolve_weights
 from transforms.counters import count_devices
 from transforms.functional.boxes import Detections
@@ -19,12 +19,18 @@ from transforms.logs import about
 from transforms.records import SHIFT, DeblurredTile, DetectedTile, Image, Settled, Tile
 from transforms.stopwatch import Stopwatch
 
+if TYPE_CHECKING:
+    from models.detector import Detector
+
 Images = NDArray[np.uint8]
 FindObjects = Callable[[Images], Sequence[Detections]]
 
 
-def load_detector(config: DetectConfig) -> Detector:
+def load_detector(config: DetectConfig) -> "Detector":
     """Load the configured detector; raises if weights, digest, trust or device forbid it."""
+    # It needs torch, which takes longer to import than all else; who only plans does without.
+    from models.detector import Detector
+
     use_one_thread()
     return Detector.load(
         resolve_weights(config.weights),
