@@ -20,10 +20,15 @@ class CheckpointError(ValueError):
     """A weight file that is not what was asked for."""
 
 
+OPTIONAL = {"halo_px", "int8_sha256", "fingerprint"}
+"""Fields of a card that may be missing."""
+
+
 @dataclass(frozen=True)
 class ModelCard:
     """The front matter of a model card. `numbers` are measured qualities, named with their unit.
 
+    `int8_sha256` is the digest of the 8-bit network beside the weights, if there is one.
     `fingerprint` is what a deblurrer answers to a small chart, compared when it is loaded.
     """
 
@@ -38,6 +43,7 @@ class ModelCard:
     data: tuple[str, ...]
     numbers: Mapping[str, float]
     halo_px: int | None = None
+    int8_sha256: str | None = None
     fingerprint: Fingerprint | None = None
 
 
@@ -60,6 +66,11 @@ def checked_digest(path: Path, wanted: str | None) -> str:
     return got
 
 
+def is_card(path: Path) -> bool:
+    """Say whether a file is a card: other projects have Markdown beside weights, too."""
+    return path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith("---\n")
+
+
 def shipped_weights() -> dict[str, Path]:
     """The weight file of every model card that comes with this package, by the model's name."""
     cards = sorted(WEIGHTS_FOLDER.glob("*.md"))
@@ -74,7 +85,7 @@ def read_card(path: Path) -> ModelCard:
         raise CheckpointError(f"{card} has no front matter: wanted YAML between two lines of ---")
     values: dict[str, Any] = yaml.load(parts[1], _Loader)
     known = {field.name for field in fields(ModelCard)}
-    wrong = set(values) - known | (known - {"halo_px", "fingerprint"}) - set(values)
+    wrong = set(values) - known | (known - OPTIONAL) - set(values)
     if wrong:
         raise CheckpointError(f"{card}: unknown or missing fields {sorted(wrong)}")
     fingerprint = _read_fingerprint(card, values.get("fingerprint"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.cards import CheckpointError
+from models.cards import CheckpointError, checked_digest, is_card, read_card
 from models.deblurrer import WeightFacts
 from models.device_use import computing
 
@@ -63,14 +63,12 @@ def open_cpu_runtime(
     before does without it, and without PyTorch. Raises ModuleNotFoundError if the backend is not
     installed.
     """
-    quantized = quantized_beside(weights) if dtype == "int8" else None
+    quantized = quantized_beside(weights, digest) if dtype == "int8" else None
     if backend == "onnxruntime":
         from models.onnx_runtime import OnnxRuntime, convert_module
 
         generator, info = prepare()
         runtime = OnnxRuntime(quantized or convert_module(*traceable(generator)))
-        if quantized:
-            _check_origin(runtime.name, info)
         return CpuRuntime(runtime), info
     from models import converted
     from models.openvino_runtime import OpenVinoRuntime, read_model
@@ -78,7 +76,6 @@ def open_cpu_runtime(
     if quantized:
         _, info = prepare()
         model = read_model(quantized)
-        _check_origin(model.get_friendly_name(), info)
         return CpuRuntime(OpenVinoRuntime(model, dtype)), info
 
     def convert() -> Any:  # noqa: ANN401 - an untyped package
@@ -109,20 +106,22 @@ def traceable(generator: "Restorer") -> tuple["RestorerGraph", "Tensor"]:
     return graph, torch.zeros((1, side, side, 3), dtype=torch.uint8)
 
 
-def quantized_beside(weights: Path) -> Path:
-    """Return the 8-bit network beside weights; a FileNotFoundError says how it is made."""
+def quantized_beside(weights: Path, digest: str) -> Path:
+    """Return the 8-bit network beside weights of this digest.
+
+    A FileNotFoundError says how it is made. CheckpointError if it is not the one of the weights'
+    card, if that names one, or was made of other weights: its graph is named after their digest.
+    """
     path = weights.with_suffix(QUANTIZED)
     if not path.is_file():
         raise FileNotFoundError(
             f"dtype int8 needs {path}: make it with aerial-deblur quantize {weights}"
         )
-    return path
-
-
-def _check_origin(name: str, info: WeightFacts) -> None:
-    """Refuse an 8-bit network that was made of other weights: its name ends with their digest."""
-    if not name.endswith(info.sha256):
+    card = weights.with_suffix(".md")
+    checked_digest(path, read_card(card).int8_sha256 if is_card(card) else None)
+    if digest.encode() not in path.read_bytes():
         raise CheckpointError(
-            f"{quantized_beside(info.path)} was made of other weights than {info.path}: make it "
-            "again with aerial-deblur quantize"
+            f"{path} was made of other weights than {weights}: make it again with aerial-deblur "
+            "quantize"
         )
+    return path

@@ -1,17 +1,22 @@
 """ONNX Runtime as what computes a network on a CPU."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from models.quiet_onnxruntime import onnxruntime
 from models.tracing import quiet_tracing
 
 Images = NDArray[np.uint8]
+
+PICTURE = {1: "height", 2: "width"}
+"""The free axes of pictures."""
+RESTORED: Mapping[str, Mapping[int, str]] = {"levels": PICTURE, "total": {}}
+"""What a restorer returns: levels, and the sum of its corrections."""
 
 
 class OnnxRuntime:
@@ -38,11 +43,17 @@ class OnnxRuntime:
         return outputs
 
 
-def convert_module(module: Any, example: Any) -> bytes:  # noqa: ANN401 - torch is imported late
-    """Return a module of torch that takes uint8 (1, h, w, 3), h and w free, as ONNX."""
+def convert_module(
+    module: Any,  # noqa: ANN401 - torch is imported late
+    example: Any,  # noqa: ANN401
+    outputs: Mapping[str, Mapping[int, str]] = RESTORED,
+) -> bytes:
+    """Return a module of torch that takes uint8 (1, h, w, 3), h and w free, as ONNX.
+
+    `outputs` are its results by name, with the names of their axes that are free.
+    """
     import torch
 
-    free = {1: "height", 2: "width"}
     with tempfile.TemporaryDirectory() as folder, quiet_tracing():
         path = Path(folder, "network.onnx")
         torch.onnx.export(
@@ -52,7 +63,10 @@ def convert_module(module: Any, example: Any) -> bytes:  # noqa: ANN401 - torch 
             opset_version=17,
             dynamo=False,
             input_names=["images"],
-            output_names=["levels", "total"],
-            dynamic_axes={"images": free, "levels": free},
+            output_names=list(outputs),
+            dynamic_axes={
+                "images": PICTURE,
+                **{name: dict(axes) for name, axes in outputs.items()},
+            },
         )
         return path.read_bytes()

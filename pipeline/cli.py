@@ -128,6 +128,11 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("weights", help="a file, or the name of shipped weights")
     inspect.set_defaults(command=_inspect)
     _add_probe(commands.add_parser("probe", help="what a deblurrer does to synthetic charts"))
+    quantize = commands.add_parser("quantize", help="make the 8-bit network of a deblurrer")
+    quantize.add_argument("weights", help="a file, or the name of shipped weights")
+    quantize.add_argument("--pictures", metavar="GLOB", help="calibrate on these, not on ours")
+    quantize.add_argument("--crops", type=int, default=24, help="so many pictures of 256 px")
+    quantize.set_defaults(command=_quantize)
     _add_bench(commands.add_parser("bench", help="how fast networks and a small run are here"))
     return parser
 
@@ -424,6 +429,18 @@ def _probe(options: argparse.Namespace, beam_flags: list[str]) -> int:
         dtype=options.dtype,
     )
     Console().print(probe(config, json_file=options.json, figure=options.figure))
+    return OK
+
+
+def _quantize(options: argparse.Namespace, beam_flags: list[str]) -> int:
+    from rich.console import Console
+
+    from pipeline.quantize import describe, quantize
+
+    if beam_flags or options.crops < 1:
+        raise ValueError("quantize takes no Beam flags, and --crops of at least 1")
+    path, rungs = quantize(options.weights, pictures=options.pictures, crops=options.crops)
+    Console().print(describe(path, rungs))
     return OK
 
 
