@@ -65,4 +65,5 @@ def _sections(scene: Path, given: argparse.Namespace) -> dict[str, dict[str, obj
         "detect": dict(backend),
         "arms": {"controls": []},
         "measure": {"stability": 0},
+        "engine": {"workers": 1},  # this process
     }
