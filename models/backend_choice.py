@@ -36,12 +36,14 @@ _log = logging.getLogger(__name__)
 
 
 def installed(device: str, dtype: Dtype) -> tuple[Backend, ...]:
-    """Return the backends that could run a network so, PyTorch first if it can."""
+    """Return the backends among which `auto` chooses, PyTorch first if it can run a network so.
+
+    ONNX Runtime is there only where OpenVINO is not: what is converted for it is not kept.
+    """
     if device != "cpu":
         return ("torch",)
-    return tuple(
-        backend for backend, takes in DTYPES.items() if dtype in takes and find_spec(backend)
-    )
+    found = [backend for backend, takes in DTYPES.items() if dtype in takes and find_spec(backend)]
+    return tuple(each for each in found if each != "onnxruntime" or "openvino" not in found)
 
 
 def choose_backend(

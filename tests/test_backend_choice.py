@@ -78,7 +78,13 @@ def test_the_environment_names_it_where_it_can_compute_that(monkeypatch):
 
 
 def test_what_could_run_it():
-    assert installed("cpu", "float32") == ("torch", "openvino", "onnxruntime")
+    assert installed("cpu", "float32") == ("torch", "openvino")
     assert installed("cpu", "bfloat16") == ("torch", "openvino")
-    assert installed("cpu", "int8") == ("openvino", "onnxruntime")
+    assert installed("cpu", "int8") == ("openvino",)
     assert installed("cuda:0", "float16") == ("torch",)
+
+
+def test_onnx_runtime_counts_where_openvino_is_missing(monkeypatch):
+    monkeypatch.setattr(backend_choice, "find_spec", lambda name: name != "openvino")
+    assert installed("cpu", "float32") == ("torch", "onnxruntime")
+    assert installed("cpu", "int8") == ("onnxruntime",)
