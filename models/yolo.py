@@ -1,6 +1,7 @@
 """Networks of Ultralytics: building, saving and loading them without trusting files or a network.
 
-Origin: https://github.com/ultralytics/ultralytics, AGPL-3.0. Only this module imports the package.
+Origin: https://github.com/ultralytics/ultralytics, AGPL-3.0. Only this module and
+`models.yolo_exports` import the package.
 """
 
 import atexit
@@ -9,17 +10,20 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from PIL import Image
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
+from models.backend_choice import Backend, Dtype
 from models.cards import CheckpointError, sha256
+from models.detector_runtimes import Cells, open_cells
+
+if TYPE_CHECKING:  # A converted network needs no PyTorch.
+    from torch import nn
 
 FORMATS = {
     ".safetensors": "pt",
@@ -34,20 +38,25 @@ PROGRAMS = (".pt", ".torchscript", ".engine")
 """Weights that are programs: a pickle runs anything, TorchScript reads and writes files, and a
 TensorRT engine is machine code."""
 TASKS = {"detect": False, "obb": True}  # task: are its boxes oriented
+CUTS = (
+    "suppresses overlaps inside the network and keeps only its best boxes, which cuts crowded "
+    "tiles: export it again with nms=None and without the NMS-free head"
+)
+"""Why networks are refused whose raw cells we cannot see."""
 
 
 @dataclass(frozen=True, eq=False)
 class Yolo:
-    """A network ready for inference: float32 (n, 3, h, w) in [0, 1] -> cells (n, 4 + classes, k).
+    """A network ready for inference, its classes, and whether its boxes are oriented.
 
-    Oriented networks add a channel with the angle in radians. `fixed_size` is the (height, width)
-    of an export that takes no other; None where any multiple of 32 will do.
+    `fixed_size` is the (height, width) of an export that takes no other; None where any multiple of
+    32 will do.
     """
 
-    forward: Any
+    cells: Cells
     names: tuple[str, ...]
     oriented: bool
-    fixed_size: tuple[int, int] | None
+    fixed_size: tuple[int, int] | None = None
 
 
 def import_ultralytics() -> None:
@@ -62,6 +71,8 @@ def import_ultralytics() -> None:
         folder = tempfile.mkdtemp(prefix="aerial-deblur-yolo-")
         os.environ["YOLO_CONFIG_DIR"] = folder
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    from PIL import Image
+
     # It puts a function of its own in place of Pillow's, which installs packages, or raises
     # ModuleNotFoundError, where a file is no picture.
     opens = Image.open
@@ -98,9 +109,11 @@ def _read_architecture(name: str) -> dict[str, Any]:
 
 
 def save_network(
-    network: nn.Module, path: Path, *, architecture: str, names: tuple[str, ...], **facts: str
+    network: "nn.Module", path: Path, *, architecture: str, names: tuple[str, ...], **facts: str
 ) -> None:
     """Write a network as half-precision safetensors whose header says how to build it again."""
+    from safetensors.torch import save_file
+
     tensors = {
         name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in network.state_dict().items()
@@ -117,55 +130,80 @@ def load_yolo(
     trust: bool = False,
     names: tuple[str, ...] | None = None,
     device: str = "cpu",
+    backend: Backend = "torch",
+    dtype: Dtype = "float32",
 ) -> Yolo:
     """Load our safetensors, a `.pt`, or an export: ONNX, OpenVINO, TorchScript, TensorRT engine.
 
     Weights that are programs (`PROGRAMS`) are opened only if their digest equals `sha256` or with
-    `trust`. `names` overrides the names in the file, and is needed where it has none.
+    `trust`. `names` overrides the names in the file, and is needed where it has none. `backend` and
+    `dtype` say what computes safetensors and `.pt`; for exports see `open_export`.
 
     Raises CheckpointError for a file that is not what was asked for, FileNotFoundError for none,
-    RuntimeError for a GPU that is not there.
+    RuntimeError for a GPU that is not there, ValueError for what a backend cannot do,
+    ModuleNotFoundError for a backend that is not installed.
     """
-    place = _device(device)
+    _check_device(device)
     _check_source(weights, sha256, trust)
-    import_ultralytics()
-    from ultralytics.nn.autobackend import AutoBackend
+    if weights.suffix not in (".safetensors", ".pt"):
+        from models.yolo_exports import open_export  # It imports runtimes that nobody else needs.
 
-    source = load_network(weights) if weights.suffix == ".safetensors" else str(weights)
-    if isinstance(source, str):
-        _check_format(weights, AutoBackend._model_type(source))
-    backend = AutoBackend(source, device=place, fuse=True, verbose=False, end2end=False).eval()
-    _check_head(weights, backend)
-    return Yolo(
-        forward=backend,
-        names=_names(weights, backend.names, names),
-        oriented=TASKS[backend.task or "detect"],
-        fixed_size=_fixed_size(backend),
+        return open_export(weights, names, device=device, backend=backend, dtype=dtype)
+    task, found, load = _open_network(weights)
+    check_task(weights, task)
+    cells = open_cells(
+        lambda: _fuse(weights, load()), _facts(weights), device=device, backend=backend, dtype=dtype
     )
+    return Yolo(cells, chosen_names(weights, found, names), TASKS[task])
 
 
-def probabilistic_iou(box: Tensor, boxes: Tensor) -> Tensor:
-    """Overlap of an oriented box (5,) with others (k, 5), cx cy w h angle: (k,) in [0, 1].
-
-    Ultralytics' measure: 1 minus the Hellinger distance of Gaussians (Llerena 2021, 2106.06072).
-    """
-    from ultralytics.utils.metrics import batch_probiou
-
-    overlap: Tensor = batch_probiou(box[None], boxes)[0]
-    return overlap
+def _open_network(weights: Path) -> tuple[str, tuple[str, ...], Callable[[], Any]]:
+    """Return the task of a network, its classes, and what loads it if it is not loaded yet."""
+    if weights.suffix == ".safetensors":
+        return "detect", _read_header(weights)[1], partial(load_network, weights)
+    network = _unpickle(weights)
+    return network.task, class_names(weights, network.names), lambda: network
 
 
-def _device(device: str) -> torch.device:
-    place = torch.device(device)
-    if place.type not in ("cpu", "cuda"):
+def _facts(weights: Path) -> dict[str, str]:
+    return {"network": "detector", "weights": sha256(weights)}
+
+
+def _unpickle(weights: Path) -> Any:  # noqa: ANN401 - an untyped package
+    """Load the network of a `.pt`, which can run any code."""
+    import_ultralytics()
+    from ultralytics.nn.tasks import BaseModel, load_checkpoint
+
+    network = load_checkpoint(str(weights), device="cpu")[0]
+    if not isinstance(network, BaseModel):
+        raise CheckpointError(f"{weights} holds no network of Ultralytics")
+    return network
+
+
+def _fuse(weights: Path, network: Any) -> Any:  # noqa: ANN401 - an untyped package
+    """Return a network ready for inference: norms folded, and the head that gives every cell."""
+    if hasattr(network, "end2end"):
+        network.end2end = False
+    network = network.fuse(verbose=False).eval().requires_grad_(False)
+    if getattr(network, "end2end", False):
+        raise CheckpointError(f"{weights} {CUTS}")
+    return network
+
+
+def _check_device(device: str) -> None:
+    kind = device.partition(":")[0]
+    if kind not in ("cpu", "cuda"):
         raise ValueError(f"device must be 'cpu', 'cuda' or 'cuda:N', got {device!r}")
+    if kind == "cpu":
+        return
+    import torch
+
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if place.type == "cuda" and (place.index or 0) >= found:
+    if (torch.device(device).index or 0) >= found:
         raise RuntimeError(
             f"the detector was promised device={device!r}, got {found} usable CUDA devices: "
             "set device='cpu' or repair the GPU"
         )
-    return place
 
 
 def _check_source(weights: Path, wanted: str | None, trust: bool) -> None:
@@ -191,21 +229,35 @@ def _check_source(weights: Path, wanted: str | None, trust: bool) -> None:
         )
 
 
-def _check_format(weights: Path, found: str) -> None:
-    """Refuse a name of which Ultralytics thinks otherwise, such as `best_qnn.onnx`."""
-    if FORMATS.get(weights.suffix, "openvino") != found:
-        raise CheckpointError(f"{weights} would be read as {found}: give it a plainer name")
-
-
 def load_network(weights: Path) -> Any:  # noqa: ANN401 - an untyped package
     """Build the network of a safetensors file of ours, with its weights in float32 and its names.
 
     Raises CheckpointError for a file that is not one of ours.
     """
+    architecture, names = _read_header(weights)
     try:
-        with safe_open(str(weights), framework="pt") as file:
+        network = build_network(architecture, len(names))
+    except (RecursionError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{weights} does not hold a detector of ours: {error}") from error
+    with safe_open(str(weights), framework="pt") as file:
+        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    try:
+        network.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"{weights} does not fit its {architecture}: {error}") from error
+    network.names = dict(enumerate(names))
+    network.task = "detect"
+    return network
+
+
+def _read_header(weights: Path) -> tuple[str, tuple[str, ...]]:
+    """Return the architecture and the class names of a safetensors file of ours.
+
+    Raises CheckpointError for a file that is not one of ours.
+    """
+    try:
+        with safe_open(str(weights), framework="numpy") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise CheckpointError(f"{weights} is damaged or not a safetensors file: {error}") from error
     if "architecture" not in header or "names" not in header:
@@ -214,44 +266,33 @@ def load_network(weights: Path) -> Any:  # noqa: ANN401 - an untyped package
             f"got {sorted(header)}"
         )
     try:
-        names = [str(name) for name in json.loads(header["names"])]
-        network = build_network(header["architecture"], len(names))
+        return header["architecture"], tuple(str(name) for name in json.loads(header["names"]))
     except (RecursionError, TypeError, ValueError) as error:
         raise CheckpointError(f"{weights} does not hold a detector of ours: {error}") from error
-    try:
-        network.load_state_dict(tensors, strict=True)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{weights} does not fit its {header['architecture']}: {error}"
-        ) from error
-    network.names = dict(enumerate(names))
-    network.task = "detect"
-    return network
 
 
-def _check_head(weights: Path, backend: Any) -> None:  # noqa: ANN401 - an untyped package
-    """Refuse networks whose raw cells we cannot see: they were cut to a few boxes inside."""
-    if backend.task not in (None, *TASKS):
-        raise CheckpointError(f"{weights} has the task {backend.task!r}, wanted {sorted(TASKS)}")
-    if backend.end2end:
-        raise CheckpointError(
-            f"{weights} suppresses overlaps inside the network and keeps only its best boxes, "
-            "which cuts crowded tiles: export it again with nms=None and without the NMS-free head"
-        )
+def check_task(weights: Path, task: str) -> None:
+    """Raise CheckpointError for a network that finds no boxes."""
+    if task not in TASKS:
+        raise CheckpointError(f"{weights} has the task {task!r}, wanted {sorted(TASKS)}")
 
 
-def _names(weights: Path, found: dict[int, str], given: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The class names; Ultralytics fills in 999 of them where a file has none."""
-    known = tuple(found[index] for index in sorted(found)) if len(found) < 999 else None
-    if known is None and given is None:
+def class_names(weights: Path, found: dict[int, str]) -> tuple[str, ...]:
+    """Return names in the order of their indices; Ultralytics fills in 999 where a file has none.
+
+    Raises CheckpointError where indices are missing.
+    """
+    if sorted(found) != list(range(len(found))):
+        raise CheckpointError(f"{weights} has classes of the indices {sorted(found)}")
+    return tuple(found[index] for index in range(len(found))) if len(found) < 999 else ()
+
+
+def chosen_names(
+    weights: Path, found: tuple[str, ...], given: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    """Return the class names: those given, else those found in the file."""
+    if not found and given is None:
         raise CheckpointError(f"{weights} holds no class names: give them as names")
-    if known is not None and given is not None and len(known) != len(given):
-        raise CheckpointError(f"{weights} has the classes {known}, got other names: {given}")
-    return given if given is not None else known or ()
-
-
-def _fixed_size(backend: Any) -> tuple[int, int] | None:  # noqa: ANN401 - an untyped package
-    if backend.format == "pt" or backend.dynamic:
-        return None
-    size = getattr(backend, "imgsz", None)
-    return (int(size[0]), int(size[1])) if size else None
+    if found and given is not None and len(found) != len(given):
+        raise CheckpointError(f"{weights} has the classes {found}, got other names: {given}")
+    return found if given is None else given

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from configs.schema import DetectConfig
 from models.shipped import resolve_weights
+from transforms.backends import find_detect_backend
 from transforms.counters import count_devices
 from transforms.functional.boxes import Detections
 from transforms.functional.pixels import first_equals
@@ -38,6 +39,8 @@ def load_detector(config: DetectConfig) -> "Detector":
         trust=config.trust,
         names=config.names,
         device=config.device,
+        backend=find_detect_backend(config),
+        dtype=config.dtype,
         score_floor=config.score_floor,
         nms_iou=config.nms_iou,
         max_detections=config.max_detections,
