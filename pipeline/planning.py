@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from configs.schema import STRIDE, DeblurConfig, DetectConfig, RunConfig
 from models.cards import read_card, sha256, shipped_weights
+from models.cpu_runtimes import quantized_beside
 from models.shipped import resolve_weights
 from pipeline.manifest import Manifest, describe_run
 from pipeline.workers import choose_workers, usable_cores
@@ -41,12 +43,22 @@ CORES = (512, 1024)
 
 @dataclass(frozen=True)
 class Weights:
-    """A weight file of a run, with its digest and, if shipped, its measured speed."""
+    """A weight file of a run, with its digest and, if shipped, its measured speed.
+
+    `int8_sha256` is the digest of the 8-bit network that was made of it, where that is run instead.
+    """
 
     name: str
     path: Path
     sha256: str
     seconds_per_mpix: float | None
+    int8_sha256: str | None = None
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Return the SHA-256 of all that is run, by name."""
+        known = {self.name: self.sha256, f"{self.name} in 8 bits": self.int8_sha256}
+        return {name: digest for name, digest in known.items() if digest is not None}
 
 
 @dataclass(frozen=True)
@@ -65,7 +77,7 @@ class Inventory:
     @cached_property
     def manifest(self) -> Manifest:
         """Return all that is known of the run before it starts."""
-        weights = {w.name: w.sha256 for w in (self.deblurrer, self.detector)}
+        weights = {**self.deblurrer.digests, **self.detector.digests}
         stamps = [stamp_of(scene) for scene in self.scenes]
         scenes = [describe_scene(scene) for scene in self.scenes]
         known = describe_run(self.config, stamps, weights, described=scenes)
@@ -309,15 +321,21 @@ def _describe_clusters(clusters: Clusters) -> str:
 
 
 def find_weights(config: DeblurConfig | DetectConfig) -> Weights:
-    """Find and digest the weights of a network; raises ValueError if a shipped file was changed."""
+    """Find and digest the weights of a network, and its 8-bit network if that is what is run.
+
+    Raises ValueError if a shipped file was changed or the 8-bit network is that of other weights,
+    FileNotFoundError if there is none.
+    """
     path = resolve_weights(config.weights)
     digest = sha256(path) if path.is_file() else _folder_digest(path)
+    coarse = sha256(quantized_beside(path, digest)) if config.dtype == "int8" else None
     if config.weights not in shipped_weights():
-        return Weights(config.weights, path, digest, seconds_per_mpix=None)
+        return Weights(config.weights, path, digest, None, coarse)
     card = read_card(path)
     if digest != card.sha256:
         raise ValueError(f"{path} is not the file of its card: got {digest}, wanted {card.sha256}")
-    return Weights(config.weights, path, digest, card.numbers.get("cpu_seconds_per_mpix"))
+    speed = card.numbers.get("cpu_seconds_per_mpix")
+    return Weights(config.weights, path, digest, speed, coarse)
 
 
 def _folder_digest(folder: Path) -> str:

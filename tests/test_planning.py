@@ -10,8 +10,9 @@ from scenes import textured, transform_of, write_picture, write_scene
 from small_runs import configure
 from stub_networks import use_stubs
 
-from configs.schema import RunConfig
-from pipeline.planning import check_exact, describe, plan_run
+from configs.schema import DeblurConfig, RunConfig
+from models.cards import CheckpointError, sha256
+from pipeline.planning import check_exact, describe, find_weights, plan_run
 from transforms.functional.radiometry import REACH
 
 
@@ -88,3 +89,23 @@ def test_a_plan_tells_what_the_halo_costs_at_other_cores_and_who_works(tmp_path,
     expected = f"{tax[0]} for a halo of 64 px, {tax[1]} with core 512, {tax[2]} with core 1024"
     assert expected in said
     assert "this process, for" in said
+
+
+def test_the_8_bit_network_that_is_run_is_one_of_the_weights(tmp_path):
+    weights = tmp_path / "own.safetensors"
+    weights.write_bytes(b"weights")
+    config = DeblurConfig(weights=str(weights))
+    assert find_weights(config).digests == {str(weights): sha256(weights)}
+    coarse = config.model_copy(update={"dtype": "int8"})
+    with pytest.raises(FileNotFoundError, match="aerial-deblur quantize"):
+        find_weights(coarse)
+    quantized = tmp_path / "own.int8.onnx"
+    quantized.write_bytes(b"of " + sha256(weights).encode())
+    assert find_weights(coarse).digests == {
+        str(weights): sha256(weights),
+        f"{weights} in 8 bits": sha256(quantized),
+    }
+    assert find_weights(config).digests == {str(weights): sha256(weights)}
+    weights.write_bytes(b"other weights")
+    with pytest.raises(CheckpointError, match="was made of other weights"):
+        find_weights(coarse)
