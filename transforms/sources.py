@@ -14,7 +14,6 @@ from transforms.index_files import is_index, read_index, row_name
 from transforms.listing import list_paths
 from transforms.map_tiles import find_map_tiles
 from transforms.records import Rejected, Source
-from transforms.stac_items import list_items
 
 _LONGEST = 230
 """Bytes of a part of a name: file systems take 255, and outputs have suffixes."""
@@ -41,6 +40,9 @@ def list_sources(config: InputConfig) -> tuple[list[Source], list[Rejected]]:
     except SourceError as error:
         raise ValueError(f"input.scenes: {error}") from error
     if config.stac is not None:
+        # Only catalogues need their client, which takes long to import.
+        from transforms.stac_items import list_items
+
         found += list_items(config.stac, roots=config.roots)
     return _name_all(_writable(one) for one in found)
 

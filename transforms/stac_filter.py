@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 import shapely
-from pystac_client import ItemSearch
 
 from configs.schema import StacConfig
 from transforms.entries import as_utc
@@ -77,6 +76,9 @@ class ItemFilter:
 
 def _interval(text: str) -> tuple[datetime | None, datetime | None]:
     """Return both ends of an instant or interval, dates being whole days; None is an open end."""
+    # Files of scenes and indexes come through here too, and do without a client of catalogues.
+    from pystac_client import ItemSearch
+
     try:
         search = ItemSearch("", datetime=text)
         ends = [_instant(end) for end in search.get_parameters()["datetime"].split("/")]

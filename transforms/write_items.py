@@ -7,7 +7,6 @@ from typing import Any
 
 import apache_beam as beam
 import pystac
-import stac_geoparquet.arrow
 from upath import UPath
 
 from transforms.mosaic_items import (
@@ -93,6 +92,9 @@ def _write_table(path: UPath, items: Sequence[pystac.Item]) -> None:
     if not placed:
         path.unlink(missing_ok=True)
         return
+    # It takes long to import, and few runs write items.
+    import stac_geoparquet.arrow
+
     rows = stac_geoparquet.arrow.parse_stac_items_to_arrow(placed)
     with written_whole(path) as local:
         stac_geoparquet.arrow.to_parquet(rows, local)
