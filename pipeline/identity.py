@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,12 @@ def work_identity(config: RunConfig, weights: Mapping[str, str]) -> str:
     )
 
 
+@cache
 def code_version() -> str:
-    """Return the version of the package, with commit and changes in a checkout; or `unknown`."""
+    """Return the version of the package, with commit and changes in a checkout; or `unknown`.
+
+    Git is asked once: a process goes on with the code that it started with.
+    """
     root = Path(__file__).resolve().parents[1]
     commit = _git(root, "rev-parse", "--short=12", "HEAD") if (root / ".git").exists() else ""
     if not commit:

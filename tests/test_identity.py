@@ -172,16 +172,33 @@ def test_runs_of_other_nights_can_be_compared_and_other_settings_cannot():
     assert settings_identity(changed("measure", least=5)) != settings_identity(CONFIG)
 
 
+@pytest.fixture
+def asked_anew():
+    """The version is asked for once in a process: let this test be the first, and the last."""
+    code_version.cache_clear()
+    yield
+    code_version.cache_clear()
+
+
+@pytest.mark.usefixtures("asked_anew")
 def test_the_code_version_needs_no_git(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert "+g" not in code_version()
 
 
+@pytest.mark.usefixtures("asked_anew")
 def test_a_checkout_names_its_commit():
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         pytest.skip("not a checkout")
     assert re.search(r"\+g[0-9a-f]{12}(\.dirty[0-9a-f]{8})?$", code_version())
+
+
+@pytest.mark.usefixtures("asked_anew")
+def test_a_process_keeps_the_version_that_it_started_with(monkeypatch):
+    before = code_version()
+    monkeypatch.setenv("PATH", "")
+    assert code_version() == before
 
 
 def test_another_backend_is_the_same_run_and_other_work():
