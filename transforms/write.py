@@ -66,9 +66,14 @@ class WriteTable(beam.PTransform):
         )
         return (
             records.pipeline
-            | "Table" >> beam.Create([self.table], reshuffle=False)
-            | "Publish" >> beam.FlatMap(publish, beam.pvalue.AsList(parts), self.destination)
+            | "Once" >> beam.Impulse()
+            | "Publish"
+            >> beam.FlatMap(_publish, beam.pvalue.AsList(parts), self.table, self.destination)
         )
+
+
+def _publish(_: bytes, parts: Sequence[Part], table: Table, destination: Destination) -> list[Part]:
+    return publish(table, parts, destination)
 
 
 class _WritePart(beam.DoFn):
