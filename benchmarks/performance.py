@@ -48,7 +48,7 @@ def parts_of(given: argparse.Namespace) -> list[Part]:
     networks = ("--parts", "generator", rounds)
     dtypes = ("--dtypes", *given.dtypes)
     job = (f"--backend={given.backend}", f"--dtype={given.dtype}", f"--weights={given.weights}")
-    published = ("--weights", "published_mobilenet", "--sizes", "1024")
+    published = ("--weights", "published_mobilenet", "--sizes", "1024", *dtypes)
     shipped = ("--weights", "deblur_mobilenet", "deblur_dsc", "--sizes", "512", "1024", *dtypes)
     return [
         Part("published", "bench", (*networks, *published)),
@@ -109,7 +109,8 @@ def main() -> int:
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of the networks alone")
-    parser.add_argument("--dtypes", nargs="+", default=["float32"], help="of shipped deblurrers")
+    dtypes = ["float32", "bfloat16", "int8"]
+    parser.add_argument("--dtypes", nargs="+", default=dtypes, help="of deblurrers")
     parser.add_argument("--weights", default="deblur_dsc", help="of whole jobs")
     parser.add_argument("--backend", default="auto", help="of whole jobs")
     parser.add_argument("--dtype", default="float32", help="of whole jobs")

@@ -22,6 +22,11 @@ def read_model(path: Path) -> openvino.Model:
     return openvino.Core().read_model(path)
 
 
+def has_bfloat16() -> bool:
+    """Say whether this processor computes in bfloat16 (AVX-512 BF16 or AMX)."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 class OpenVinoRuntime:
     """Runs a model of uint8 (1, h, w, 3) pictures on one thread, compiled for each shape it meets.
 
@@ -33,9 +38,7 @@ class OpenVinoRuntime:
         self, model: openvino.Model, dtype: Literal["float32", "bfloat16", "int8"]
     ) -> None:
         self._core = openvino.Core()
-        if dtype == "bfloat16" and "BF16" not in self._core.get_property(
-            "CPU", "OPTIMIZATION_CAPABILITIES"
-        ):
+        if dtype == "bfloat16" and not has_bfloat16():
             raise RuntimeError("bfloat16 needs a processor that has it: choose float32 or int8")
         self._model = model
         self._settings = {

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.backend_choice import DTYPES, Backend, Dtype
+from models.cpu_runtimes import QUANTIZED
 from models.eager import save_random_generator
 from models.shipped import resolve_weights
 from pipeline.bench_process import EAGER, Task
@@ -55,12 +56,20 @@ def installed_backends() -> tuple[Backend, ...]:
 
 
 def find_generator(name: str, folder: Path) -> Path:
-    """Return the file of a deblurrer; random weights of the published one are made in a folder."""
+    """Return the file of a deblurrer; random weights of the published one are made in a folder.
+
+    So is their 8-bit network, where NNCF is installed.
+    """
     if name != PUBLISHED:
         return resolve_weights(name)
     path = folder / f"{PUBLISHED}.safetensors"
     if not path.exists():
         save_random_generator(path)
+        if find_spec("nncf"):
+            from models.quantize import quantize_generator
+
+            pictures = [make_pictures(256, 1)[0]]
+            path.with_suffix(QUANTIZED).write_bytes(quantize_generator(path, pictures))
     return path
 
 
@@ -153,11 +162,20 @@ def _rivals(
     """Yield what is run, and in how many processes and threads: the baseline's ways first."""
     yield from ((baseline, split) for split in splits)
     for backend, dtype, processes in product(field.backends, field.dtypes, field.processes):
-        if dtype not in DTYPES[backend]:
+        if dtype not in DTYPES[backend] or not _can(backend, dtype):
             continue
         task = Task(baseline.kind, baseline.weights, backend, dtype, field.device)
         if (task, (processes, 1)) not in [(baseline, split) for split in splits]:
             yield task, (processes, 1)
+
+
+def _can(backend: Backend, dtype: Dtype) -> bool:
+    """Say whether this processor can, of what a backend has."""
+    if (backend, dtype) != ("openvino", "bfloat16"):
+        return True
+    from models.openvino_runtime import has_bfloat16  # It may be missing.
+
+    return has_bfloat16()
 
 
 def _key(team: Team) -> str:
