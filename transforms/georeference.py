@@ -76,10 +76,10 @@ def distances(start: Points, end: Points, crs: str | None) -> Points:
     if known.geodetic_crs is None:
         metres_per_unit = float(known.axis_info[0].unit_conversion_factor)
         return np.asarray(np.linalg.norm(end - start, axis=1) * metres_per_unit)
-    to_earth = _transformer(crs, known.geodetic_crs.to_wkt())
+    to_earth, geod = _earth_of(crs)
     start_x, start_y = to_earth.transform(*start.T)
     end_x, end_y = to_earth.transform(*end.T)
-    metres = np.asarray(known.get_geod().inv(start_x, start_y, end_x, end_y)[2], np.float64)
+    metres = np.asarray(geod.inv(start_x, start_y, end_x, end_y)[2], np.float64)
     return np.where(np.isfinite(metres), metres, np.nan)
 
 
@@ -250,6 +250,13 @@ def _wrap(west: float, east: float) -> tuple[float, float]:
 def _in_degrees(crs: str) -> bool:
     known = _crs(crs)
     return bool(known.is_geographic) and known.axis_info[0].unit_name == "degree"
+
+
+@lru_cache(64)
+def _earth_of(crs: str) -> tuple[pyproj.Transformer, pyproj.Geod]:
+    """Return what turns places of a CRS into degrees on its ellipsoid, and that ellipsoid."""
+    known = _crs(crs)
+    return _transformer(crs, known.geodetic_crs.to_wkt()), known.get_geod()
 
 
 @lru_cache(maxsize=64)

@@ -3,11 +3,12 @@
 import math
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from transforms.clusters import Clusters
 from transforms.functional.boxes import Detections
@@ -110,11 +111,11 @@ def ledger_rows(row: TileRow, *, names: Sequence[str], crs: str = "scene") -> Ro
     rows = []
     objects, scene = row.objects, row.window.scene
     sides = {arm: row.arm(arm).sightings for arm in OF_OBJECTS} if row.arms else {}
-    for number in np.flatnonzero(claims_of(row)).tolist():
+    numbers = np.flatnonzero(claims_of(row)).tolist()
+    boxes = _ledger_boxes(row, numbers, names, crs)
+    for number, box in zip(numbers, boxes, strict=True):
         before, after = int(objects.before[number]), int(objects.after[number])
         index: dict[Arm, int] = {"before": before, "after": after}
-        shown: Arm = "after" if index["after"] >= 0 else "before"
-        box = sides[shown].detections.select(np.array([index[shown]]))
         values: Row = {
             "key": row.window.key,
             "scene": scene.name,
@@ -122,8 +123,27 @@ def ledger_rows(row: TileRow, *, names: Sequence[str], crs: str = "scene") -> Ro
         }
         for arm in OF_OBJECTS:
             values |= _seen_in(row, sides[arm], arm, index[arm])
-        rows.append(values | _reblur(objects, number) | _box_rows(box, scene, names, crs)[0])
+        rows.append(values | _reblur(objects, number) | box)
     return Rows(row.window.key, rows, _map_crs(scene, crs))
+
+
+def _ledger_boxes(
+    row: TileRow, numbers: Sequence[int], names: Sequence[str], crs: str
+) -> Iterator[Row]:
+    """Yield what is told of the boxes of objects: those in `after`, of the lost in `before`."""
+    places: dict[Arm, NDArray[np.int32]] = {
+        "before": row.objects.before,
+        "after": row.objects.after,
+    }
+    shown: list[Arm] = ["after" if places["after"][number] >= 0 else "before" for number in numbers]
+    boxes: dict[Arm, Iterator[Row]] = {}
+    for arm in OF_OBJECTS:
+        mine = [number for number, its in zip(numbers, shown, strict=True) if its == arm]
+        if mine:
+            found = row.arm(arm).sightings.detections.select(places[arm][mine].astype(np.intp))
+            boxes[arm] = iter(_box_rows(found, row.window.scene, names, crs))
+    for arm in shown:
+        yield next(boxes[arm])
 
 
 def summary_rows(row: SummaryRow) -> Rows:
