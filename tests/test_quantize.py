@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,12 +19,13 @@ from tests.restorers import TINY, make
 from transforms.functional.blur import blur_tile
 from transforms.functional.render import render_scene
 
+ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("deblur_dsc", "deblur_mobilenet")
 
 
-def blurred(seed=5, side=256):
+def blurred(seed=5, side=256, length=11):
     image = render_scene(seed=seed, height=side, width=side, gsd=0.15).image
-    return blur_tile(image, length=11, angle=30, noise=0.001)[None]
+    return blur_tile(image, length=length, angle=30, noise=0.001)[None]
 
 
 def psnr(a, b):
@@ -40,6 +42,26 @@ def test_shipped_8_bit_networks_are_close_to_their_weights(name, backend):
     answer = coarse(picture)
     assert psnr(answer, Deblurrer.load(path)(picture)) > 44
     np.testing.assert_array_equal(coarse(picture), answer)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_processor_without_8_bit_sums_gives_the_same(name, tmp_path):
+    path, picture = shipped_weights()[name], blurred(length=21)
+    np.save(tmp_path / "picture.npy", picture)
+    program = f"""
+import pathlib, numpy
+from models.deblurrer import Deblurrer
+coarse = Deblurrer.load(pathlib.Path({str(path)!r}), backend="openvino", dtype="int8")
+numpy.save("answer.npy", coarse(numpy.load("picture.npy")))
+"""
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    subprocess.run(command, env=environment, cwd=tmp_path, check=True)
+    answer = np.load(tmp_path / "answer.npy")
+    assert psnr(answer, Deblurrer.load(path)(picture)) > 44
+    here = Deblurrer.load(path, backend="openvino", dtype="int8")(picture)
+    assert (answer != here).mean() < 1e-3
 
 
 @pytest.mark.parametrize("name", NAMES)
