@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.cards import CheckpointError, checked_digest, is_card, read_card
+from models.cards import CheckpointError, checked_digest, is_card, read_card, sha256
 from models.deblurrer import WeightFacts
 from models.device_use import computing
 
@@ -59,9 +59,9 @@ def open_cpu_runtime(
 ) -> tuple[CpuRuntime, WeightFacts]:
     """Return what runs weights of a digest, and what is known of them.
 
-    `prepare` loads their generator, with its norms folded: a network that OpenVINO has converted
-    before does without it, and without PyTorch. Raises ModuleNotFoundError if the backend is not
-    installed.
+    In int8 that is the network beside them. `prepare` loads their generator, with its norms folded:
+    a network that OpenVINO has converted before does without it, and without PyTorch. Raises
+    ModuleNotFoundError if the backend is not installed.
     """
     quantized = quantized_beside(weights, digest) if dtype == "int8" else None
     if backend == "onnxruntime":
@@ -73,19 +73,21 @@ def open_cpu_runtime(
     from models import converted
     from models.openvino_runtime import OpenVinoRuntime, read_model
 
+    known = {"network": "restorer", "weights": digest}
     if quantized:
-        _, info = prepare()
-        model = read_model(quantized)
-        return CpuRuntime(OpenVinoRuntime(model, dtype)), info
+        known["int8"] = sha256(quantized)
 
     def convert() -> Any:  # noqa: ANN401 - an untyped package
         generator, info = prepare()
-        model = converted.convert_module(*traceable(generator))
+        if quantized:
+            model = read_model(quantized)
+        else:
+            model = converted.convert_module(*traceable(generator))
         for name in _FACTS:
             model.set_rt_info(str(getattr(info, name)), [_SECTION, name])
         return model
 
-    model = converted.converted({"network": "restorer", "weights": digest}, convert)
+    model = converted.converted(known, convert)
     facts = {name: _number(model.get_rt_info([_SECTION, name]).value) for name in _FACTS}
     return CpuRuntime(OpenVinoRuntime(model, dtype)), WeightFacts(weights, digest, **facts)
 

@@ -45,6 +45,30 @@ def test_shipped_8_bit_networks_are_close_to_their_weights(name, backend):
 
 
 @pytest.mark.slow
+def test_an_8_bit_network_that_is_kept_is_the_same_and_needs_no_torch(tmp_path):
+    path, picture = shipped_weights()["deblur_dsc"], blurred(side=128)
+    program = f"""
+import pathlib, sys, numpy
+from models.deblurrer import Deblurrer
+coarse = Deblurrer.load(pathlib.Path({str(path)!r}), backend="openvino", dtype="int8")
+numpy.save("answer.npy", coarse(numpy.load("picture.npy")))
+print("torch" in sys.modules, coarse.halo, coarse.stride, coarse.smallest)
+"""
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    np.save(tmp_path / "picture.npy", picture)
+    said, answers = [], []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", program],
+            env=environment, cwd=tmp_path, check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        said.append(done.stdout.strip())
+        answers.append(np.load(tmp_path / "answer.npy"))
+    assert said == ["True 160 32 64", "False 160 32 64"]
+    np.testing.assert_array_equal(*answers)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_processor_without_8_bit_sums_gives_the_same(name, tmp_path):
     path, picture = shipped_weights()[name], blurred(length=21)
