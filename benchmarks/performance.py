@@ -58,6 +58,7 @@ def parts_of(given: argparse.Namespace) -> list[Part]:
         Part("overhead", "pipeline_overhead", ("--rounds=2", *job)),
         Part("stages", "stage_costs", ("--tiles=36", *job)),
         Part("workers", "worker_scaling", ("--rounds=2", "--engines=multi_processing", *job)),
+        Part("startup", "startup", ("--rounds=5", "--workers", "1", "2")),
         Part("memory", "long_run", ()),
     ]
 
