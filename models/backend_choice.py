@@ -22,6 +22,9 @@ Images = NDArray[np.uint8]
 Backend = Literal["torch", "openvino", "onnxruntime"]
 Dtype = Literal["float32", "bfloat16", "float16", "int8"]
 
+GpuCalls = Literal["plain", "graphs", "compiled"]
+"""How a GPU is called: kernel by kernel, by CUDA graphs, or by CUDA graphs of compiled kernels."""
+
 DTYPES: dict[Backend, tuple[Dtype, ...]] = {
     "torch": ("float32", "bfloat16", "float16"),
     "openvino": ("float32", "bfloat16", "int8"),

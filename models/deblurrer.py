@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from models.backend_choice import DTYPES, Backend, Dtype
+from models.backend_choice import DTYPES, Backend, Dtype, GpuCalls
 from models.cards import checked_digest
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and not every backend needs it.
@@ -94,14 +94,15 @@ class Deblurrer:
         device: str = "cpu",
         backend: Backend = "torch",
         dtype: Dtype = "float32",
+        gpu: GpuCalls = "graphs",
     ) -> "Deblurrer":
         """Read the weights and place them on the device.
 
         `device` is "cpu", "cuda" or "cuda:N"; a GPU that is not there is a RuntimeError, never a
-        slow CPU. Weights without running statistics cannot be `frozen`: a ValueError. Backends
-        other than torch run frozen weights, on a CPU. `float16` needs a GPU; `bfloat16` and
-        `float16` change results by less than a grey level or two. `int8` needs NAME.int8.onnx
-        beside NAME.safetensors: a FileNotFoundError says how it is made.
+        slow CPU. `gpu` is how it is called. Weights without running statistics cannot be `frozen`:
+        a ValueError. Backends other than torch run frozen weights, on a CPU. `float16` needs a GPU;
+        `bfloat16` and `float16` change results by less than a grey level or two. `int8` needs
+        NAME.int8.onnx beside NAME.safetensors: a FileNotFoundError says how it is made.
         """
         _check_runtime(backend, device=device, dtype=dtype, normalisation=normalisation)
         digest = checked_digest(weights, sha256)
@@ -118,7 +119,7 @@ class Deblurrer:
 
             generator, info = prepare()
             assert dtype != "int8"
-            runtime: Runtime = TorchRuntime(generator, device, dtype)
+            runtime: Runtime = TorchRuntime(generator, device, dtype, gpu)
             return cls(info, normalisation, device, backend, dtype, runtime, lambda: generator)
         from models.cpu_runtimes import open_cpu_runtime
 
@@ -138,7 +139,8 @@ class Deblurrer:
         # batch's size.
         size = len(images) if self.device != "cpu" else 1
         parts = [images[start : start + size] for start in range(0, len(images), size)]
-        return np.concatenate([self._restore(part) for part in parts])
+        restored = [self._restore(part) for part in parts]
+        return np.concatenate(restored) if len(restored) > 1 else np.ascontiguousarray(restored[0])
 
     def _restore(self, images: Images) -> Images:
         height, width = images.shape[1:3]

@@ -41,7 +41,9 @@ def freeze_to_scene(deblurrer: Deblurrer, samples: Images) -> Deblurrer:
     _estimate(generator, x)
     fold_norms(generator)
     assert deblurrer.dtype != "int8"
-    runtime = TorchRuntime(generator, deblurrer.device, deblurrer.dtype)
+    assert isinstance(deblurrer.runtime, TorchRuntime)
+    gpu = deblurrer.runtime.gpu
+    runtime = TorchRuntime(generator, deblurrer.device, deblurrer.dtype, gpu)
     return replace(deblurrer, normalisation="frozen", runtime=runtime, prepare=lambda: generator)
 
 

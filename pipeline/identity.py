@@ -17,12 +17,13 @@ from transforms.tables import SCHEMA_VERSION
 DISTRIBUTION = "aerial-deblur"
 NOT_IDENTITY: Mapping[str, bool | set[str]] = {
     **dict.fromkeys(("output", "engine", "observe", "gate", "max_rejected"), True),
-    "deblur": {"backend"},
+    "deblur": {"backend", "gpu"},
     "detect": {"backend"},
 }
 """Settings that change no row: where to, how fast, and when to complain.
 
-A backend changes last bits, as another processor or another version of a package does.
+A backend, or how a GPU is called, changes last bits, as another processor or another version of a
+package does.
 """
 INPUTS = {"scenes", "stac", "labels", "area", "ignore", "aoi", "roots"}
 """Settings of `input` that name what is read: another name of the same content is the same."""

@@ -13,6 +13,7 @@ from scenes import textured
 from small_runs import config_of
 
 from configs.schema import DeblurConfig
+from models.buffered_calls import WORTH, CudaRecorder
 from models.cards import shipped_weights
 from models.deblurrer import Deblurrer
 from models.detector import Detector
@@ -64,6 +65,31 @@ def test_pictures_are_those_of_the_cpu(pictures, name, normalisation, dtype):
     largest, mean = LIMITS[dtype]
     assert found.max() <= largest
     assert found.mean() <= mean
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
+@pytest.mark.parametrize(("gpu", "most"), [("graphs", 1), ("compiled", 2)])
+def test_recorded_calls_restore_as_plain_ones(pictures, gpu, most, dtype):
+    """Batches that are recorded, smaller ones in the memory of these, and another shape."""
+    path = shipped_weights()["deblur_dsc"]
+    plain, recorded = (
+        Deblurrer.load(path, device="cuda", dtype=dtype, gpu=kind) for kind in ("plain", gpu)
+    )
+    given = [pictures[::step] for step in (1, -1) for _ in range(WORTH)]
+    given += [pictures[1:], pictures[:3], pictures[2:], pictures[:, :, :256]]
+    kept = [recorded(images) for images in given]
+    for images, restored in zip(given, kept, strict=True):
+        assert differences(restored, plain(images)).max() <= most
+
+
+def test_calls_are_recorded(pictures):
+    recorder = CudaRecorder(torch.device("cuda"))
+    buffer = torch.from_numpy(pictures).cuda()
+    recording = recorder(lambda: (buffer.flip(2), buffer.sum(dtype=torch.float32)))
+    for images in (pictures, pictures[::-1].copy()):
+        buffer.copy_(torch.from_numpy(images))
+        recording.replay()
+        np.testing.assert_array_equal(recording.outputs[0].cpu().numpy(), images[:, :, ::-1])
 
 
 @pytest.mark.parametrize("dtype", LIMITS)

@@ -29,6 +29,7 @@ def test_an_identity_is_12_hex_digits_and_repeats():
     [
         {"output": Path("elsewhere")},
         {"engine": EngineConfig(workers=2, batch_size=8)},
+        {"deblur": DeblurConfig(backend="torch", gpu="plain")},
         {"max_rejected": 0.5},
     ],
     ids=lambda change: next(iter(change)),

@@ -81,6 +81,7 @@ def open_deblurrer(config: DeblurConfig) -> Deblurrer:
         device=config.device,
         backend=find_deblur_backend(config),
         dtype=config.dtype,
+        gpu=config.gpu,
     )
 
 
