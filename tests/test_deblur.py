@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from made_rows import make_detections, make_scene
 from scenes import textured, write_picture
 
-from configs.schema import DeblurConfig, RunConfig, SanityConfig, SkipConfig
+from configs.schema import DeblurConfig, ReadConfig, RunConfig, SanityConfig, SkipConfig
 from models.checkpoints import save_generator
 from tests.restorers import TINY, make
 from transforms.deblur import DeblurPolicy, SameNetwork, deblur_tiles, load_deblurrer, open_networks
@@ -19,7 +19,7 @@ from transforms.detect import detect_tiles, drop_invalid
 from transforms.functional.blur import blur_tile
 from transforms.functional.blur_estimate import BlurEstimate
 from transforms.functional.radiometry import REACH
-from transforms.functional.windows import Rectangle
+from transforms.functional.windows import Rectangle, plan_cores
 from transforms.inference import map_by_shape
 from transforms.read import read_tile
 from transforms.records import SHIFT, DeblurredTile, Rejected, Tile, TileRow, Window
@@ -65,6 +65,34 @@ def test_tiles_of_any_size_come_back_in_order_and_in_their_size():
         assert list(outcome.images) == ["before", "null", "after"]
         assert outcome.images["after"].shape == (*size, 3)
         assert (outcome.images["after"] == 255 - tile.before).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "shapes"),
+    [
+        ({"device": "cuda"}, [(4, 192, 192, 3)]),
+        ({"device": "cuda", "normalisation": "per_image"}, [(4, 160, 160, 3)]),
+        ({}, [(4, 160, 160, 3)]),
+    ],
+    ids=["gpu", "gpu, statistics of each picture", "cpu"],
+)
+def test_tiles_at_edges_are_as_large_as_others_on_a_gpu(changes, shapes):
+    seen = []
+
+    def network(stack):
+        seen.append(stack.shape)
+        return 255 - stack
+
+    tiles = []
+    for core in plan_cores(height=256, width=256, core=128):
+        read = core.grow(32, height=256, width=256)
+        tile = replace(make_tile(160, 160, 0), before=textured(160, 160, core.col_off))
+        tiles.append(replace(tile, window=Window(make_scene(), core, read, None)))
+    config = policy().config.model_copy(update=changes)
+    looks = DeblurPolicy(config, stability=0, read=ReadConfig(core=128, halo=32))
+    for outcome in deblur_tiles(tiles, SameNetwork(network), add_null, looks):
+        np.testing.assert_array_equal(outcome.images["after"], 255 - outcome.tile.before)
+    assert seen == shapes
 
 
 def test_pictures_of_one_shape_go_together():

@@ -10,7 +10,7 @@ import numpy as np
 from apache_beam.utils.shared import Shared
 from numpy.typing import NDArray
 
-from configs.schema import DeblurConfig, RunConfig
+from configs.schema import STRIDE, DeblurConfig, ReadConfig, RunConfig
 from models.deblurrer import SMALLEST, Deblurrer
 from models.probe import check_fingerprint
 from models.shipped import resolve_weights
@@ -18,13 +18,14 @@ from transforms.arms import MakeArms, make_arms
 from transforms.backends import find_deblur_backend
 from transforms.counters import count_batch, count_devices
 from transforms.functional.blur_estimate import BlurEstimate, estimate_blur
+from transforms.functional.one_shape import Margins, find_margins
 from transforms.functional.pixels import crop_to, pad_to, shift
 from transforms.functional.radiometry import lock_low_frequencies
 from transforms.functional.sampling import in_sample
 from transforms.functional.sanity import find_symptoms
 from transforms.inference import map_by_shape, map_pending, pending_windows, use_one_thread
 from transforms.logs import about
-from transforms.records import SHIFT, Arm, DeblurredTile, Image, Mask, Settled, Tile
+from transforms.records import SHIFT, Arm, DeblurredTile, Image, Mask, Settled, Tile, Window
 from transforms.scene_networks import SceneNetworks
 from transforms.stopwatch import Stopwatch
 
@@ -96,20 +97,34 @@ def load_deblurrer(config: DeblurConfig) -> Deblurrer:
 class DeblurPolicy:
     """Which tiles are left alone, which are looked at twice, and which outputs are believed.
 
-    `stability` is the share of tiles that are deblurred again shifted by `SHIFT` px.
+    `stability` is the share of tiles that are deblurred again shifted by `SHIFT` px. `read` is how
+    tiles are cut.
     """
 
     config: DeblurConfig = DeblurConfig()  # noqa: RUF009 - frozen, so safe to share
     stability: float = 0.0
+    read: ReadConfig = ReadConfig()  # noqa: RUF009 - frozen, so safe to share
 
     @staticmethod
     def of(config: RunConfig) -> "DeblurPolicy":
         """Return the policy of a run."""
-        return DeblurPolicy(config.deblur, config.measure.stability)
+        return DeblurPolicy(config.deblur, config.measure.stability, config.read)
 
     def skips(self, blur: BlurEstimate) -> bool:
         """Say whether a tile is taken for sharp: a tile that nobody could judge is not."""
         return blur.confidence > 0 and blur.length < self.config.skip.below
+
+    def margins(self, window: Window) -> Margins:
+        """Return what is added to the pictures of a window before the network restores them.
+
+        On a GPU tiles at the edges of a scene become as large as the others, so that they go
+        together and calls are recorded for one shape. On a CPU it would only cost time.
+        """
+        if self.config.device == "cpu" or self.config.normalisation == "per_image":
+            return Margins()
+        halo = self.read.halo
+        side = self.read.core + 2 * halo
+        return find_margins(window.read, window.core, side=side, halo=halo, stride=STRIDE)
 
     def wanted(self, tile: Tile, blur: BlurEstimate) -> dict[str, Image]:
         """Return the pictures that the network must restore, by what they are for."""
@@ -165,7 +180,7 @@ def deblur_tiles(
         blurs = [estimate_blur(tile.before, tile.valid) for tile in tiles]
         wanted = [policy.wanted(tile, blur) for tile, blur in zip(tiles, blurs, strict=True)]
         orders = [
-            (network_of(tile), image)
+            _Order(network_of(tile), image, policy.margins(tile.window))
             for tile, each in zip(tiles, wanted, strict=True)
             for image in each.values()
         ]
@@ -178,16 +193,34 @@ def deblur_tiles(
     return map_pending(outcomes, deblur, stage="deblur", tile_of=_tile)
 
 
-def _restore(orders: Sequence[tuple[Network, Image]]) -> list[Image]:
+@dataclass(frozen=True, eq=False)
+class _Order:
+    """A picture, the network that restores it, and what is added to it for that."""
+
+    network: Network
+    image: Image
+    margins: Margins
+
+    def given(self) -> Image:
+        """Return what the network gets."""
+        return _pad(self.margins.pad(self.image))
+
+    def taken(self, restored: Image) -> Image:
+        """Return the picture's part of what the network gave."""
+        height, width = self.image.shape[:2]
+        height, width = height + sum(self.margins.rows), width + sum(self.margins.columns)
+        return self.margins.crop(crop_to(restored, height, width))
+
+
+def _restore(orders: Sequence[_Order]) -> list[Image]:
     """Run every picture through its network; those of one network and shape go together."""
-    networks = {id(network): network for network, _ in orders}
+    networks = {id(order.network): order.network for order in orders}
     restored: dict[int, Image] = {}
     for network in networks.values():
-        indices = [index for index, (its, _) in enumerate(orders) if its is network]
-        images = [orders[index][1] for index in indices]
-        done: list[Image] = map_by_shape([_pad(image) for image in images], network)
+        indices = [index for index, order in enumerate(orders) if order.network is network]
+        done: list[Image] = map_by_shape([orders[index].given() for index in indices], network)
         restored.update(zip(indices, done, strict=True))
-    return [crop_to(restored[i], *image.shape[:2]) for i, (_, image) in enumerate(orders)]
+    return [order.taken(restored[index]) for index, order in enumerate(orders)]
 
 
 def _collect(
