@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import BrokenRunError
+from pipeline.importing import importing
 from pipeline.leaving import leave
 
 if TYPE_CHECKING:
@@ -294,22 +295,25 @@ def _load(options: argparse.Namespace) -> "RunConfig":
 
 
 def _run(options: argparse.Namespace, beam_flags: list[str]) -> int:
-    from pipeline.run import run
+    with importing():
+        from pipeline.run import run
 
     return run(_load(options), beam_flags, force=options.force, only=options.only)
 
 
 def _demo(options: argparse.Namespace, beam_flags: list[str]) -> int:
-    from pipeline.demo import run_demo
+    with importing():
+        from pipeline.demo import run_demo
 
     return run_demo(beam_flags)
 
 
 def _plan(options: argparse.Namespace, beam_flags: list[str]) -> int:
-    from rich.console import Console
+    with importing():
+        from rich.console import Console
 
-    from pipeline.beam_flags import beam_options
-    from pipeline.planning import describe, plan_run
+        from pipeline.beam_flags import beam_options
+        from pipeline.planning import describe, plan_run
 
     plan = plan_run(_load(options))
     beam_options(plan.config.engine, beam_flags)

@@ -1,5 +1,6 @@
 """Settings and fixtures shared by all tests."""
 
+import gc
 import logging
 import os
 import zlib
@@ -38,6 +39,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for closed in CLOSED_CHANNELS:
             item.add_marker(pytest.mark.filterwarnings(closed))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def objects_are_let_go_at_the_end() -> Iterator[None]:
+    """Commands keep what they import for ever; libraries imported before would then cry out."""
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ Pixels come back through a socket without being copied into a message first.
 """
 
 import fcntl
+import gc
 import logging
 import os
 import pickle
@@ -34,7 +35,7 @@ START_SECONDS = 300.0
 _END_SECONDS = 10.0
 """A process that waits for a dead disk cannot be ended sooner than the disk answers."""
 _PROGRAM = (
-    "import sys; sys.path[:] = sys.argv[2:]; "
+    "import gc, sys; gc.disable(); sys.path[:] = sys.argv[2:]; "
     "from transforms.decoder import serve; serve(int(sys.argv[1]))"
 )
 _log = logging.getLogger(__name__)
@@ -185,6 +186,9 @@ def serve(descriptor: int) -> None:
     _end_with_parent()
     connection = Connection(descriptor)
     target = connection.recv()()
+    # Until here modules were imported, in which there is no garbage to look for.
+    gc.freeze()
+    gc.enable()
     _send(connection, _Answer(NetworkUse()))
     while True:
         try:
