@@ -46,6 +46,9 @@ class EngineConfig(Section):
     workers. `auto` is as many processes as there are cores to use, locally; 1 for a run so small
     that starting them takes longer than they save, for a GPU, and on all other engines.
 
+    `batch_size` tiles go through the networks together; on a CPU that is no faster. `auto` is tried
+    once on a GPU of this machine, within a share of its memory, and remembered; 4 everywhere else.
+
     Scenes are decoded in a process of their own, which is ended after `read_seconds`: a file that
     stops or kills its decoder costs its own windows only. None decodes in the worker. A run without
     a finished window for `start_seconds` after its start, or for `stall_seconds` later, is stopped.
@@ -53,7 +56,7 @@ class EngineConfig(Section):
 
     name: Literal["local", "flink", "spark", "prism", "portable", "dataflow"] = "local"
     workers: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
-    batch_size: Annotated[int, Field(ge=1, le=256)] = 4
+    batch_size: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = "auto"
     master: str | None = None
     job_endpoint: str | None = None
     job_server_jar: Path | None = None
@@ -72,6 +75,11 @@ class EngineConfig(Section):
     def parallelism(self) -> int:
         """Return the number of workers, 1 as long as nobody has chosen it."""
         return 1 if self.workers == "auto" else self.workers
+
+    @property
+    def batch(self) -> int:
+        """Return the number of tiles that go together, 4 as long as nobody has chosen it."""
+        return 4 if self.batch_size == "auto" else self.batch_size
 
 
 class ObserveConfig(Section):

@@ -15,7 +15,7 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from models.user_cache import cache_folder
+from models.user_cache import cache_folder, recall, remember
 
 Images = NDArray[np.uint8]
 
@@ -66,13 +66,13 @@ def choose_backend(
     if len(candidates) == 1:
         return candidates[0]
     path = cache_folder() / "backends" / f"{_key(facts, candidates)}.json"
-    known = _recall(path)
+    known = recall(path).get("backend")
     if known in candidates:
         return cast(Backend, known)
     seconds = _measure(candidates, load)
     fastest = min(seconds, key=lambda backend: seconds[backend])
     _log.info("%s is the fastest backend of %s", fastest, seconds)
-    _remember(path, fastest, seconds)
+    remember(path, {"backend": fastest, "seconds": seconds})
     return fastest
 
 
@@ -119,21 +119,3 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _recall(path: Path) -> str | None:
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["backend"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _remember(path: Path, fastest: Backend, seconds: Mapping[Backend, float]) -> None:
-    """Write the answer whole; where nothing can be written, it is measured again next time."""
-    part = path.with_suffix(f".{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({"backend": fastest, "seconds": dict(seconds)}))
-        part.replace(path)
-    except OSError as error:
-        _log.info("the fastest backend is not remembered in %s: %s", path, error)

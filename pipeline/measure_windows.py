@@ -27,7 +27,7 @@ class MeasureWindows(beam.PTransform):
     def expand(self, windows: beam.PCollection) -> beam.PCollection:
         """Map Window to MeasuredTile, TileRow (empty) or Rejected."""
         config = self.plan.config
-        batch = config.engine.batch_size
+        batch = config.engine.batch
         form = log_form(config.observe, self.plan.run_id, self.keeper.place)
         known = windows | "Resume" >> resume(self.keeper, form)
         deblurred = (

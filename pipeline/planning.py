@@ -16,6 +16,7 @@ from configs.schema import STRIDE, DeblurConfig, DetectConfig, RunConfig
 from models.cards import read_card, sha256, shipped_weights
 from models.cpu_runtimes import quantized_beside
 from models.shipped import resolve_weights
+from pipeline.batches import choose_batch
 from pipeline.manifest import Manifest, describe_run
 from pipeline.workers import choose_workers, usable_cores
 from transforms.aoi import open_aoi
@@ -193,7 +194,7 @@ def complete_plan(inventory: Inventory, *, local: bool = True) -> Plan:
     stray = open_ground(config.input, names).check(scenes)
     weights = inventory.deblurrer, inventory.detector
     plan = Plan(config, scenes, inventory.rejected, *weights, names=names, stray_labels=stray)
-    return _with_workers(plan, local=local)
+    return _with_batch(_with_workers(plan, local=local), local=local)
 
 
 def _with_workers(plan: Plan, *, local: bool) -> Plan:
@@ -209,6 +210,14 @@ def _with_workers(plan: Plan, *, local: bool) -> Plan:
         local=local,
     )
     return replace(plan, config=plan.config.model_copy(update={"engine": engine}))
+
+
+def _with_batch(plan: Plan, *, local: bool) -> Plan:
+    """Return a plan whose engine has a number of tiles that go together."""
+    config = choose_batch(
+        plan.config, windows=lambda: plan.windows, digest=plan.deblurrer.sha256, local=local
+    )
+    return replace(plan, config=config)
 
 
 def _load_networks(config: RunConfig, *, local: bool) -> tuple[str, ...]:

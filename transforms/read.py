@@ -113,7 +113,7 @@ class _ReadGroup(beam.DoFn):
         self._config = config
         self._names = names
         isolated = config.engine.read_seconds is not None
-        self._depth = config.engine.batch_size if isolated else 0
+        self._depth = config.engine.batch if isolated else 0
         self._stopwatch = Stopwatch("read")
         self._meter = NetworkMeter()
 
