@@ -85,7 +85,7 @@ def run_loop(plan: Plan, note: Callable[[str, Lap], None]) -> Lap:
 
 def read_batches(plan: Plan) -> Iterator[list[Image]]:
     """Yield the pictures uint8 (h, w, 3) of the windows of a plan, in batches as the job's."""
-    [scene], windows, size = plan.scenes, plan.windows, plan.config.engine.batch_size
+    [scene], windows, size = plan.scenes, plan.windows, plan.config.engine.batch
     with rasterio.Env(**gdal_settings()), rasterio.open(scene.path) as dataset:
         for start in range(0, len(windows), size):
             places = [window.read for window in windows[start : start + size]]
@@ -117,7 +117,7 @@ def _while_windows_ran(plan: Plan, place: Workplace) -> Lap:
     """Return the lap between the first finished batch and the last window; nobody knows its cpu."""
     ended = {window: Path(place.unit_path(window)).stat().st_mtime for window in plan.windows}
     in_order = sorted(plan.windows, key=ended.__getitem__)
-    first = in_order[: plan.config.engine.batch_size]
+    first = in_order[: plan.config.engine.batch]
     pixels = sum(window.core.area for window in in_order[len(first) :])
     return Lap(pixels / 1e6, ended[in_order[-1]] - ended[first[-1]], math.nan)
 

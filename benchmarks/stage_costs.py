@@ -130,7 +130,7 @@ def run_stages(
 
     Meanwhile, the decoder being started, the context `watched` is entered.
     """
-    meter, config, size = Meter(), plan.config, plan.config.engine.batch_size
+    meter, config, size = Meter(), plan.config, plan.config.engine.batch
     metered = MeteredNetworks(networks, meter)
     ground, keeper = open_ground(config.input, plan.names), Keeper(Workplace.open(UPath(folder)))
     make = partial(make_arms, config=config.arms, sensor=config.read.blur)
