@@ -55,8 +55,7 @@ class OpenVinoRuntime:
         """Return the model's outputs for one picture (1, h, w, 3), as arrays of their own."""
         with self._lock:
             request = self._request(images.shape)
-            outputs = request.infer([images], share_inputs=True, share_outputs=True)
-            return [np.array(output) for output in outputs.values()]
+            return list(request.infer([images]).values())  # copies, both in and out
 
     def _request(self, shape: tuple[int, ...]) -> Any:  # noqa: ANN401 - an untyped package
         if shape not in self._compiled:
