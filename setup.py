@@ -27,7 +27,10 @@ setup(
             for rest in ("", ".*")
         ]
     ),
-    package_data={"configs": ["*.yaml"], "models": ["weights/*.safetensors", "weights/*.onnx", "weights/*.md"]},
+    package_data={
+        "configs": ["*.yaml"],
+        "models": ["weights/*.safetensors", "weights/*.onnx", "weights/*.md"],
+    },
     install_requires=[
         "antimeridian>=0.4",
         "apache-beam==2.77.0",
