@@ -1,7 +1,5 @@
 """Which backend is fastest here: measured once on a machine, and remembered."""
 
-import hashlib
-import json
 import logging
 import os
 import platform
@@ -15,7 +13,7 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from models.user_cache import cache_folder, recall, remember
+from models.user_cache import cache_folder, key_of, recall, remember
 
 Images = NDArray[np.uint8]
 
@@ -109,7 +107,7 @@ def _key(facts: Mapping[str, str], candidates: Sequence[Backend]) -> str:
             known[f"version of {package}"] = version(package)
         except PackageNotFoundError:
             continue
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
+    return key_of(known)
 
 
 def _processor() -> str:

@@ -1,8 +1,6 @@
 """How many pictures a GPU restores at once: tried once for their size, and remembered."""
 
 import gc
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.buffered_calls import WORTH
-from models.user_cache import cache_folder, recall, remember
+from models.user_cache import cache_folder, key_of, recall, remember
 
 Images = NDArray[np.uint8]
 Network = Callable[[Images], Images]
@@ -84,8 +82,7 @@ def choose_batch_size(
         "sharing": sharing,
         "torch": torch.__version__,
     }
-    key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
-    path = cache_folder() / "batches" / f"{key}.json"
+    path = cache_folder() / "batches" / f"{key_of(known)}.json"
     remembered = recall(path).get("batch_size")
     if remembered in SIZES:
         return int(remembered)

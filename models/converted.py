@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from models.quiet_openvino import openvino
-from models.user_cache import cache_folder
+from models.user_cache import cache_folder, key_of
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +50,7 @@ def _key(facts: Mapping[str, str]) -> str:
     sources = sorted(Path(__file__).parent.glob("*.py"))
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     packages = {name: version(name) for name in ("openvino", "torch", "timm", "ultralytics")}
-    known = json.dumps({**packages, "code": code, **facts}, sort_keys=True)
-    return hashlib.sha256(known.encode()).hexdigest()[:32]
+    return key_of({**packages, "code": code, **facts})
 
 
 def _read(folder: Path) -> openvino.Model | None:

@@ -1,5 +1,6 @@
 """Where things are kept that can be made again."""
 
+import hashlib
 import json
 import logging
 import os
@@ -13,6 +14,11 @@ _log = logging.getLogger(__name__)
 def cache_folder() -> Path:
     """Return our folder below `$XDG_CACHE_HOME`, else below ~/.cache; it may not exist."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aerial-deblur"
+
+
+def key_of(known: Mapping[str, Any]) -> str:
+    """Return a name for what is made of these facts: 32 hex digits of their SHA-256."""
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def recall(path: Path) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from pipeline.bench_networks import (
     runnable,
 )
 from pipeline.bench_run import describe_run, measure_run
-from pipeline.machine import Machine, describe_machine, usable_cores
+from pipeline.machine import Machine, describe_machine
 from pipeline.sheet import Sheet
+from pipeline.workers import usable_cores
 
 PARTS = ("generator", "detector", "run")
 LEGEND = (

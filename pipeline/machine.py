@@ -10,6 +10,7 @@ import psutil
 
 from models.device_use import gpu_names
 from pipeline.identity import DISTRIBUTION, code_version, version_of
+from pipeline.workers import usable_cores
 
 LIBRARIES = ("numpy", "torch", "openvino", "onnxruntime", "nncf", "ultralytics", "apache-beam")
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd")
@@ -58,13 +59,6 @@ def describe_machine() -> Machine:
         versions={name: each for name, each in versions.items() if each != "unknown"},
         load=os.getloadavg()[0],
     )
-
-
-def usable_cores() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _read_cpuinfo(path: Path) -> tuple[str, set[str]]:
