@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from models.openvino_runtime import read_model
 from models.quiet_openvino import openvino
 from models.user_cache import cache_folder, key_of
 
@@ -58,7 +59,7 @@ def _read(folder: Path) -> openvino.Model | None:
         wanted = json.loads((folder / _DIGESTS).read_text(encoding="utf-8"))
         if wanted != _digests(folder):
             raise ValueError("its digests differ")
-        return openvino.Core().read_model(folder / _FILES[0])
+        return read_model(folder / _FILES[0])
     except FileNotFoundError:
         return None
     except (OSError, RuntimeError, ValueError) as error:

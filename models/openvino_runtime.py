@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,14 +18,25 @@ SHAPES = 16
 """So many shapes of pictures are kept compiled; one costs about 0.15 s and 100 MB."""
 
 
+@cache
+def openvino_core() -> openvino.Core:
+    """Return the one core of this process, which lives as long as the process.
+
+    The CPU plugin of every core gives the thread that made it a stack for signals, and puts the
+    previous one back when the core goes. Where two cores end out of order, that is memory given
+    back long ago: the next signal that Python handles is a segmentation fault.
+    """
+    return openvino.Core()
+
+
 def read_model(path: Path) -> openvino.Model:
     """Read an ONNX file or OpenVINO's own format, which are data."""
-    return openvino.Core().read_model(path)
+    return openvino_core().read_model(path)
 
 
 def has_bfloat16() -> bool:
     """Say whether this processor computes in bfloat16 (AVX-512 BF16 or AMX)."""
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVinoRuntime:
@@ -37,7 +49,6 @@ class OpenVinoRuntime:
     def __init__(
         self, model: openvino.Model, dtype: Literal["float32", "bfloat16", "int8"]
     ) -> None:
-        self._core = openvino.Core()
         if dtype == "bfloat16" and not has_bfloat16():
             raise RuntimeError("bfloat16 needs a processor that has it: choose float32 or int8")
         self._model = model
@@ -63,7 +74,7 @@ class OpenVinoRuntime:
                 self._compiled.popitem(last=False)
             model = self._model.clone()
             model.reshape(list(shape))
-            compiled = self._core.compile_model(model, "CPU", self._settings)
+            compiled = openvino_core().compile_model(model, "CPU", self._settings)
             self._compiled[shape] = compiled.create_infer_request()
         self._compiled.move_to_end(shape)
         return self._compiled[shape]

@@ -10,7 +10,7 @@ import torch
 
 from models.cards import shipped_weights
 from models.detector import Detector
-from models.quiet_openvino import openvino
+from models.openvino_runtime import has_bfloat16
 from models.yolo import import_ultralytics
 from tests.yolo_networks import NAMES, oriented_network, save_random_network
 from transforms.functional.blur import blur_tile
@@ -110,7 +110,7 @@ def test_oriented_networks_can_be_converted(pickled, backend):
 
 def test_bfloat16_finds_nearly_the_same_or_is_refused():
     path, pictures = shipped_weights()["vehicles_yolo"], rendered(1)
-    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if not has_bfloat16():
         with pytest.raises(RuntimeError, match="bfloat16 needs a processor"):
             Detector.load(path, backend="openvino", dtype="bfloat16")
         return

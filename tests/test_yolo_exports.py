@@ -11,6 +11,7 @@ import yaml
 
 from models.cards import CheckpointError
 from models.detector import Detector
+from models.openvino_runtime import read_model
 from models.quiet_openvino import openvino
 from tests.yolo_networks import NAMES, random_network, save_random_network
 
@@ -62,7 +63,7 @@ def as_onnx(source: Path, path: Path, facts=FACTS) -> Path:
 
 def as_openvino(source: Path, path: Path, facts=FACTS) -> Path:
     """Write a folder as Ultralytics does for OpenVINO."""
-    openvino.save_model(openvino.Core().read_model(source), path / "best.xml", False)
+    openvino.save_model(read_model(source), path / "best.xml", False)
     (path / "metadata.yaml").write_text(yaml.safe_dump(facts))
     return path
 
