@@ -106,6 +106,7 @@ setup(
             "pycocotools>=2.0.8",
             "pystac[validation]",
             "pytest>=8.3",
+            "pytest-xdist>=3.6",
             "rio-cogeo>=5.4",
             "ruff>=0.8",
             "scikit-image>=0.24",

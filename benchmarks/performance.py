@@ -57,7 +57,7 @@ def parts_of(given: argparse.Namespace) -> list[Part]:
         Part("by_hand", "by_hand", ("--rounds=2", *job)),
         Part("overhead", "pipeline_overhead", ("--rounds=2", *job)),
         Part("stages", "stage_costs", ("--tiles=36", *job)),
-        Part("workers", "worker_scaling", ("--rounds=2", "--engines=multi_processing", *job)),
+        Part("workers", "worker_scaling", ("--rounds=3", "--engines=multi_processing", *job)),
         Part("startup", "startup", ("--rounds=5", "--workers", "1", "2")),
         Part("memory", "long_run", ()),
     ]

@@ -3,7 +3,8 @@
     PYTHONPATH=tests python benchmarks/worker_scaling.py --rounds 3 --json FILE
     PYTHONPATH=tests python benchmarks/worker_scaling.py --engines in_memory multi_processing
 
-The job is bound by the CPU: rendered scenes, shipped networks, no controls, one thread a worker.
+The job is bound by the CPU: rendered scenes, shipped networks, no controls, one thread a worker,
+tiles of 512 px. It has to last: of a short one, how its parts start and end decides.
 Runs with one worker and with two alternate. Speed is that of finished windows between the first
 and the last, without start and tables; the time of the whole command is reported, too. Starting
 is a run of one window: until that is finished, and in all. `load` is what others do at the same
@@ -32,6 +33,7 @@ from pipeline.sheet import Sheet
 
 ENGINES = ("in_memory", "multi_processing", "flink")
 LIMIT = 1800.0
+CORE, HALO = 512, 160
 COLUMNS = (
     *("engine", "first window after, s", "one window in all, s"),
     *("1 worker, windows/s", "2 workers", "two against one", "whole command"),
@@ -62,7 +64,7 @@ def write_job(folder: Path, *, scenes: int, size: int, deblur: Mapping[str, str]
         write_demo_scene(folder / "scenes", seed=seed, size=size)
     config = {
         "input": {"scenes": [f"{folder}/scenes/*.tif"]},
-        "read": {"core": 256, "halo": 64},
+        "read": {"core": CORE, "halo": HALO},
         "deblur": dict(deblur),
         "detect": {"backend": deblur["backend"]},
         "arms": {"controls": [], "oracle": {"method": "none"}},
@@ -149,7 +151,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scenes", type=int, default=6)
-    parser.add_argument("--size", type=int, default=1024)
+    parser.add_argument("--size", type=int, default=4 * CORE, help="of a scene, pixels")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES)
     parser.add_argument("--weights", default="deblur_dsc", help="deblur.weights")
     parser.add_argument("--backend", default="auto", help="deblur.backend and detect.backend")
@@ -165,7 +167,7 @@ def main() -> int:
         root = Path(name)
         deblur = {name: getattr(given, name) for name in ("weights", "backend", "dtype")}
         job = write_job(root / "job", scenes=given.scenes, size=given.size, deblur=deblur)
-        one = write_job(root / "one", scenes=1, size=256, deblur=deblur)
+        one = write_job(root / "one", scenes=1, size=CORE, deblur=deblur)
         # What is made once on a machine and kept is of no run.
         measure(one, "warm-up", 1, ())
         for engine in given.engines:

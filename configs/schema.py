@@ -246,9 +246,9 @@ class DeblurConfig(Section):
     needs a processor that has it, `float16` a GPU, `int8` the file that `aerial-deblur quantize`
     makes of the weights.
 
-    `gpu` is how a GPU is called: `graphs` records calls for pictures of one shape as CUDA graphs
-    and replays them, `compiled` does so with kernels that torch.compile makes first, and `plain`
-    starts every kernel by itself.
+    `gpu` is how a GPU is called: `plain` starts every kernel by itself, `graphs` records calls for
+    pictures of one shape as CUDA graphs and replays them, and `compiled` does so with kernels that
+    torch.compile makes first. The latter two have run on no GPU yet.
     """
 
     weights: str = "deblur_dsc"
@@ -261,7 +261,7 @@ class DeblurConfig(Section):
     device: str = "cpu"
     backend: BackendChoice = "auto"
     dtype: Literal["float32", "bfloat16", "float16", "int8"] = "float32"
-    gpu: Literal["plain", "graphs", "compiled"] = "graphs"
+    gpu: Literal["plain", "graphs", "compiled"] = "plain"
     skip: SkipConfig = SkipConfig()
 
     @model_validator(mode="after")

@@ -94,7 +94,7 @@ class Deblurrer:
         device: str = "cpu",
         backend: Backend = "torch",
         dtype: Dtype = "float32",
-        gpu: GpuCalls = "graphs",
+        gpu: GpuCalls = "plain",
     ) -> "Deblurrer":
         """Read the weights and place them on the device.
 

@@ -52,7 +52,7 @@ class TorchRuntime:
     """
 
     def __init__(
-        self, generator: Restorer, device: str, dtype: TorchDtype, gpu: GpuCalls = "graphs"
+        self, generator: Restorer, device: str, dtype: TorchDtype, gpu: GpuCalls = "plain"
     ) -> None:
         self._device, self._gpu = torch.device(device), gpu
         generator.to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -26,10 +26,10 @@ from transforms.records import Rejected
 from transforms.rows import detection_rows, ledger_rows, rejected_rows, summary_rows, tile_rows
 from transforms.tables import DETECTIONS, LEDGER, REJECTED, SUMMARY, TILES
 from transforms.write import (
+    Batches,
     Destination,
     WriteTable,
     publish,
-    to_batch,
     write_batches,
     write_table,
 )
@@ -61,6 +61,15 @@ def test_the_engine_and_the_plain_loop_write_the_same_bytes(tmp_path):
     loop = files_of(tmp_path / "loop")
     assert loop == files_of(tmp_path / "beam")
     assert len(loop) == 9
+
+
+@pytest.mark.parametrize("at_hand", [1, 7, 10_000])
+def test_how_many_rows_wait_makes_no_difference(tmp_path, monkeypatch, at_hand):
+    rows = make_tile_rows(make_scene(), 20)
+    write_table(rows, DETECTIONS, to_detections, to(tmp_path / "usual", 3))
+    monkeypatch.setattr("transforms.write.ROWS_AT_HAND", at_hand)
+    write_table(rows, DETECTIONS, to_detections, to(tmp_path / "other", 3))
+    assert files_of(tmp_path / "usual") == files_of(tmp_path / "other")
 
 
 def test_the_engine_publishes_an_empty_table_and_drops_the_stale(tmp_path):
@@ -114,7 +123,9 @@ def test_what_a_killed_writer_left_is_removed(tmp_path):
 
 
 def test_a_retried_bundle_replaces_its_part(tmp_path):
-    key, batch = to_batch(make_tile_row(), TILES, to_tiles, 1)
+    batches = Batches(TILES, to_tiles, 1)
+    assert list(batches.add(make_tile_row())) == []
+    [(key, batch)] = batches.take()
     first = write_batches(key, [batch], TILES, to(tmp_path))
     again = write_batches(key, [batch], TILES, to(tmp_path))
     assert publish(TILES, [again], to(tmp_path)) == [first]

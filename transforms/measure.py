@@ -20,6 +20,7 @@ from transforms.histogram_rows import SceneHistograms
 from transforms.inference import map_pending, pending_windows
 from transforms.logs import about
 from transforms.objects import Judgement, Pairs, judged_at, owns, see_objects
+from transforms.packing import Packed
 from transforms.records import (
     Arm,
     ArmRow,
@@ -72,7 +73,7 @@ class Ruler:
 
 
 @dataclass(frozen=True, eq=False)
-class MeasuredTile:
+class MeasuredTile(Packed):
     """All that leaves a tile: its row, the histograms of its pixels, and the edges of its core."""
 
     row: TileRow

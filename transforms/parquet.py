@@ -17,6 +17,9 @@ from transforms.georeference import crs_to_projjson, join_bounds
 from transforms.storage import find_files, written_whole
 from transforms.tables import SCHEMA_VERSION, SIDES, Column, Row, Table
 
+# Arrow's own allocators keep what was given back, a part's size several times over.
+pa.set_memory_pool(pa.system_memory_pool())
+
 WKB_TYPES = {b"\x01": "Point", b"\x03": "Polygon", b"\x06": "MultiPolygon"}
 
 ROW_GROUP = 50_000
@@ -43,8 +46,17 @@ def encode(rows: Sequence[Row], table: Table) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in table.columns])
 
 
+def pack(batch: pa.RecordBatch) -> bytes:
+    """Return a record batch as bytes: a compressed stream of Arrow's, a fraction of its size."""
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema, options=options) as stream:
+        stream.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
 def write_part(
-    batches: Iterable[pa.RecordBatch],
+    batches: Iterable[bytes],
     table: Table,
     *,
     output: UPath,
@@ -52,20 +64,26 @@ def write_part(
     crs: str | None,
     run_id: str,
 ) -> Part:
-    """Sort the rows of one part and write them; the file appears whole, in place of an earlier one.
+    """Sort the rows of packed batches and write them as one part.
 
+    The file appears whole, in place of an earlier one.
     The bytes depend on the set of rows and the keywords but `output`, not on the order of the rows.
     """
     schema = arrow_schema(table)
-    gathered = pa.Table.from_batches([batch.cast(schema) for batch in batches], schema)
-    content = _sort(gathered.combine_chunks(), table)
-    labelled = content.replace_schema_metadata(_metadata(content, table, crs, run_id))
+    tables = [pa.ipc.open_stream(batch).read_all().cast(schema) for batch in batches]
+    gathered = pa.concat_tables(tables or [schema.empty_table()])
+    del tables
+    order = _order(gathered, table)
+    known = schema.with_metadata(_metadata(gathered, table, crs, run_id))
     with written_whole(output / table.name / name, temporary_folder(output, table)) as local:
-        pq.write_table(labelled, local, row_group_size=ROW_GROUP, compression="zstd")
+        with pq.ParquetWriter(local, known, compression="zstd") as writer:
+            for start in range(0, gathered.num_rows, ROW_GROUP):
+                group = gathered.take(order[start : start + ROW_GROUP])
+                writer.write_table(group.combine_chunks().cast(known), row_group_size=ROW_GROUP)
         with local.open("rb") as file:
             digest = _sha256(file)
         size = local.stat().st_size
-    return Part(f"{table.name}/{name}", content.num_rows, digest, size)
+    return Part(f"{table.name}/{name}", gathered.num_rows, digest, size)
 
 
 def temporary_folder(output: UPath, table: Table) -> UPath:
@@ -136,13 +154,13 @@ def _check_fields(columns: Sequence[Column], values: Row, where: str) -> None:
                 _check_fields(column.fields, fields, f"{where}, column {column.name}")
 
 
-def _sort(content: pa.Table, table: Table) -> pa.Table:
-    """Return the rows along the Morton curve if they have places, then in the table's order."""
+def _order(content: pa.Table, table: Table) -> pa.Array:
+    """Return the rows' numbers along the Morton curve if they have places, then as in the table."""
     names, ordered = list(table.order), content
     if table.spatial:
         names.insert(0, "_place")
         ordered = content.append_column("_place", pa.array(morton_codes(_centres(content))))
-    return content.take(pc.sort_indices(ordered, [(name, "ascending") for name in names]))
+    return pc.sort_indices(ordered, [(name, "ascending") for name in names])
 
 
 def _centres(content: pa.Table) -> np.ndarray:

@@ -11,6 +11,7 @@ import apache_beam as beam
 import numpy as np
 
 from transforms.functional.borders import BorderView, Claim, SeenBoxes, settle_borders
+from transforms.group_packed import GroupPacked
 from transforms.objects import near_border
 from transforms.records import ArmRow, Settled, TileRow, Window
 
@@ -29,7 +30,7 @@ class Reconcile(beam.PTransform):
         claims = (
             settled
             | "Views" >> beam.FlatMap(border_views, self.border)
-            | "ByScene" >> beam.GroupByKey()
+            | "ByScene" >> GroupPacked(str)
             | "SettleBorders" >> beam.FlatMapTuple(claims_by_window)
         )
         return settled | "Apply" >> beam.Map(apply_claims, beam.pvalue.AsDict(claims))

@@ -19,6 +19,7 @@ from transforms.functional.blur_estimate import BlurEstimate
 from transforms.functional.boxes import Detections, Labels
 from transforms.functional.quality import Mean, Quality
 from transforms.functional.windows import Rectangle
+from transforms.packing import Packed
 
 Arm = Literal["reference", "before", "null", "unsharp", "after", "unskipped", "oracle"]
 ARMS: tuple[Arm, ...] = ("reference", "before", "null", "unsharp", "after", "unskipped", "oracle")
@@ -266,7 +267,7 @@ class Objects:
 
 
 @dataclass(frozen=True, eq=False)
-class TileRow:
+class TileRow(Packed):
     """One planned window, measured or empty: a row of the table `tiles`.
 
     `labels` are those seen in the window, in scene pixels, and `owned` bool (k,) says which of them

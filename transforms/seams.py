@@ -15,6 +15,7 @@ import apache_beam as beam
 
 from transforms.edges import Picture
 from transforms.functional.seams import Border, Edge, Jumps, Seams, jumps_between
+from transforms.group_packed import GroupPacked
 from transforms.measure import MeasuredTile
 from transforms.records import Settled, SummaryRow, Truth
 from transforms.seam_rows import seam_rows
@@ -34,7 +35,7 @@ class SumSeams(beam.PTransform):
         return (
             measured
             | "Edges" >> beam.FlatMap(edges_of)
-            | "Meet" >> beam.GroupByKey()
+            | "Meet" >> GroupPacked(BorderKey)
             | "Jumps" >> beam.MapTuple(jumps_by_line)
             | "SumLine" >> beam.CombinePerKey(add_jumps)
             | "Strata" >> beam.FlatMapTuple(seams_by_stratum)

@@ -1,6 +1,6 @@
 """Write: records of a run as Parquet tables, with deterministic part names and bytes.
 
-    record -> rows -> one small batch -> grouped by part -> sorted -> file that appears whole
+    record -> rows -> batches of many -> grouped by part -> sorted -> file that appears whole
 
 A part's name depends on the CRS and on a checksum of the row's key, and its rows are sorted: a
 retried bundle replaces its file by an equal one, and two runs give equal files.
@@ -9,24 +9,33 @@ retried bundle replaces its file by an equal one, and two runs give equal files.
 import shutil
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 from apache_beam.metrics import Metrics
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
 from upath import UPath
 
 from transforms.counters import WRITTEN
 from transforms.georeference import crs_name
-from transforms.parquet import Part, encode, temporary_folder, write_part
+from transforms.parquet import Part, encode, pack, temporary_folder, write_part
 from transforms.stopwatch import Stopwatch
 from transforms.storage import find_files, is_local, size_of
-from transforms.tables import Rows, Table
+from transforms.tables import Row, Rows, Table
 
 PartKey = tuple[str, str | None]
 """Which part a row goes to: the file's name, and the CRS of its geometries, if any."""
+
+Batch = tuple[PartKey, bytes]
+"""Rows of one part, packed by `parquet.pack`."""
+
+ROWS_AT_HAND = 2_048
+"""So many rows wait to become batches: with one for each record they take ten times the memory."""
 
 
 ToRows = Callable[[Any], Rows]
@@ -60,7 +69,7 @@ class WriteTable(beam.PTransform):
         """Return the parts of the table, as elements of one collection."""
         parts = (
             records
-            | "ToBatch" >> beam.Map(to_batch, self.table, self.to_rows, self.destination.shards)
+            | "ToBatches" >> beam.ParDo(_ToBatches(self.table, self.to_rows, self.destination))
             | "Gather" >> beam.GroupByKey()
             | "WritePart" >> beam.ParDo(_WritePart(self.table, self.destination))
         )
@@ -76,6 +85,24 @@ def _publish(_: bytes, parts: Sequence[Part], table: Table, destination: Destina
     return publish(table, parts, destination)
 
 
+class _ToBatches(beam.DoFn):
+    """Holds what waits of a bundle; the work is in `Batches`."""
+
+    def __init__(self, table: Table, to_rows: ToRows, destination: Destination) -> None:
+        self._batches = partial(Batches, table, to_rows, destination.shards)
+
+    def start_bundle(self) -> None:
+        self._waiting = self._batches()
+
+    def process(self, record: object) -> Iterator[Batch]:
+        return self._waiting.add(record)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        window = GlobalWindow()
+        for batch in self._waiting.take():
+            yield WindowedValue(batch, window.max_timestamp(), (window,))
+
+
 class _WritePart(beam.DoFn):
     """Counts time and bytes; the work is in `write_batches`."""
 
@@ -85,7 +112,7 @@ class _WritePart(beam.DoFn):
         self._stopwatch = Stopwatch("write")
         self._written = Metrics.counter(WRITTEN, "tables")
 
-    def process(self, gathered: tuple[PartKey, Iterable[pa.RecordBatch]]) -> list[Part]:
+    def process(self, gathered: tuple[PartKey, Iterable[bytes]]) -> list[Part]:
         with self._stopwatch.running(tiles=0):
             part = write_batches(*gathered, self._table, self._destination)
         self._written.inc(size_of(self._destination.output / part.path) or 0)
@@ -97,19 +124,38 @@ def write_table(
 ) -> list[Part]:
     """Do what `WriteTable` does, in one process: the same parts, the same bytes."""
     gathered = defaultdict(list)
-    for record in records:
-        key, batch = to_batch(record, table, to_rows, destination.shards)
+    batches = Batches(table, to_rows, destination.shards)
+    for key, batch in chain(chain.from_iterable(map(batches.add, records)), batches.take()):
         gathered[key].append(batch)
     parts = [write_batches(key, batches, table, destination) for key, batches in gathered.items()]
     return publish(table, parts, destination)
 
 
-def to_batch(
-    record: object, table: Table, to_rows: ToRows, shards: int
-) -> tuple[PartKey, pa.RecordBatch]:
-    """Return the part to which a record's rows belong, and the rows, checked and as columns."""
-    rows = to_rows(record)
-    return part_key(rows, table, shards), encode(rows.rows, table)
+class Batches:
+    """Rows that wait to become batches, each of one part; they are checked when they do."""
+
+    def __init__(self, table: Table, to_rows: ToRows, shards: int) -> None:
+        self._table, self._to_rows, self._shards = table, to_rows, shards
+        self._waiting: dict[PartKey, list[Row]] = {}
+        self._count = 0
+
+    def add(self, record: object) -> Iterator[Batch]:
+        """Take a record's rows; yield batches where many rows wait.
+
+        A record without rows makes its part all the same.
+        """
+        rows = self._to_rows(record)
+        key = part_key(rows, self._table, self._shards)
+        self._waiting.setdefault(key, []).extend(rows.rows)
+        self._count += len(rows.rows)
+        if self._count >= ROWS_AT_HAND:
+            yield from self.take()
+
+    def take(self) -> Iterator[Batch]:
+        """Yield all that waits."""
+        waiting, self._waiting, self._count = self._waiting, {}, 0
+        for key, rows in waiting.items():
+            yield key, pack(encode(rows, self._table))
 
 
 def part_key(rows: Rows, table: Table, shards: int) -> PartKey:
@@ -122,7 +168,7 @@ def part_key(rows: Rows, table: Table, shards: int) -> PartKey:
 
 
 def write_batches(
-    key: PartKey, batches: Iterable[pa.RecordBatch], table: Table, destination: Destination
+    key: PartKey, batches: Iterable[bytes], table: Table, destination: Destination
 ) -> Part:
     """Write one part."""
     name, crs = key
