@@ -52,6 +52,7 @@ config = RunConfig(
     arms={"controls": []},
     measure={"stability": 0, "interval": {"replicates": 0}},
     mosaic={"write": True, "compress": "zstd"},
+    engine={"workers": 1},
     output=output,
 )
 code = run(config)

@@ -34,3 +34,5 @@ def use_stubs(patch: pytest.MonkeyPatch, deblur=keep, find=STUBS.find) -> None:
     for module in (pipeline.planning, transforms.detect):
         patch.setattr(module, "load_detector", lambda config: find)
     patch.setattr(Networks, "of", staticmethod(lambda plan: Networks(deblur, find)))
+    # Processes of `workers: auto` would load the networks themselves.
+    patch.setattr(pipeline.planning, "usable_cores", lambda: 1)

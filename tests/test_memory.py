@@ -37,7 +37,8 @@ for module in (pipeline.planning, transforms.detect):
     module.load_detector = lambda config: Nothing()
 
 scene, output, core = sys.argv[1:]
-code = run(RunConfig(input={"scenes": [scene]}, read={"core": int(core)}, output=output))
+config = {"read": {"core": int(core)}, "engine": {"workers": 1}, "output": output}
+code = run(RunConfig(input={"scenes": [scene]}, **config))
 print(int(peak_memory() * 2**20))
 sys.exit(code)
 """

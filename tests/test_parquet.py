@@ -28,7 +28,7 @@ from made_rows import (
 from test_rows import make_summary_row, rows_of
 
 from transforms import parquet
-from transforms.parquet import encode, list_parts, pack, read_rows, write_part
+from transforms.parquet import encode, list_parts, read_rows, write_part
 from transforms.rows import detection_rows, summary_rows
 from transforms.tables import (
     DETECTIONS,
@@ -55,7 +55,7 @@ def rows_of_cars(count=1, scene=None):
 
 def write_cars(output: Path, count=1, scene=None, **changes) -> Path:
     batch = encode(rows_of_cars(count, scene), DETECTIONS)
-    return output / write_part([pack(batch)], DETECTIONS, output=output, **(WRITTEN | changes)).path
+    return output / write_part([batch], DETECTIONS, output=output, **(WRITTEN | changes)).path
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
@@ -101,7 +101,7 @@ def test_bytes_ignore_the_order_and_the_batches_of_the_rows(tmp_path_factory, or
     shuffled = [rows[index] for index in order]
     written = [
         write_part(
-            [pack(encode(part, DETECTIONS)) for part in parts],
+            [encode(part, DETECTIONS) for part in parts],
             DETECTIONS,
             output=tmp_path_factory.mktemp("part"),
             **WRITTEN,
@@ -119,7 +119,7 @@ def test_detections_at_one_place_have_one_order(tmp_path):
     ]
     rows += [rows[0] | {"x1": 131.0}]
     digests = {
-        write_part([pack(encode(order, DETECTIONS))], DETECTIONS, output=tmp_path, **WRITTEN).sha256
+        write_part([encode(order, DETECTIONS)], DETECTIONS, output=tmp_path, **WRITTEN).sha256
         for order in (rows, rows[::-1], rows[2:] + rows[:2])
     }
     assert len(digests) == 1
@@ -130,7 +130,7 @@ def test_a_reader_of_one_place_can_skip_most_of_a_part(tmp_path, monkeypatch):
     boxes = np.random.default_rng(0).integers(0, 4000, (1024, 2)).astype(float)
     found = make_detections(*[(x, y, x + 30, y + 12) for x, y in boxes])
     rows = detection_rows(make_tile_row(None, found), names=NAMES, min_score=0).rows
-    part = write_part([pack(encode(rows, DETECTIONS))], DETECTIONS, output=tmp_path, **WRITTEN)
+    part = write_part([encode(rows, DETECTIONS)], DETECTIONS, output=tmp_path, **WRITTEN)
     metadata = pq.read_metadata(tmp_path / part.path)
     x0, y1 = 500_000 + 0.15 * 1000, 5_300_000 - 0.15 * 1000
     touched = 0
@@ -203,7 +203,7 @@ def test_duckdb_finds_what_lies_in_a_rectangle(tmp_path):
 def test_duckdb_unnests_the_arms_of_a_tile(tmp_path):
     found, truth = make_detections(CAR), make_truth(CAR)
     rows = rows_of(make_tile_row(None, found, truth="reference", labels=truth)).rows
-    write_part([pack(encode(rows, TILES))], TILES, output=tmp_path, **WRITTEN)
+    write_part([encode(rows, TILES)], TILES, output=tmp_path, **WRITTEN)
     query = (
         "select arm.arm, arm.found, arm.squared_error "
         f"from (select unnest(arms) as arm from '{tmp_path}/tiles/*.parquet')"
@@ -222,7 +222,7 @@ def test_gdal_reads_places_and_crs(tmp_path):
 
 def test_infinity_stays_and_rows_come_back(tmp_path):
     rows = summary_rows(make_summary_row(value=np.inf))
-    write_part([pack(encode(rows.rows, SUMMARY))], SUMMARY, output=tmp_path, **WRITTEN)
+    write_part([encode(rows.rows, SUMMARY)], SUMMARY, output=tmp_path, **WRITTEN)
     [row] = read_rows(tmp_path, SUMMARY, ["value", "low"])
     assert row == {"value": np.inf, "low": None}
 
@@ -230,7 +230,7 @@ def test_infinity_stays_and_rows_come_back(tmp_path):
 def test_a_place_that_is_not_known_is_left_out_of_the_bounds(tmp_path):
     rows = rows_of_cars(2)
     rows[0] |= {"geometry": None, "bbox": None}
-    part = write_part([pack(encode(rows, DETECTIONS))], DETECTIONS, output=tmp_path, **WRITTEN)
+    part = write_part([encode(rows, DETECTIONS)], DETECTIONS, output=tmp_path, **WRITTEN)
     metadata = pq.read_metadata(tmp_path / part.path).metadata
     bounds = json.loads(metadata[b"geo"])["columns"]["geometry"]["bbox"]
     assert bounds == pytest.approx([500_003, 5_299_918.4, 500_007.5, 5_299_920.2])
@@ -238,6 +238,6 @@ def test_a_place_that_is_not_known_is_left_out_of_the_bounds(tmp_path):
 
 def test_parts_are_listed_as_they_were_written(tmp_path):
     batch = encode(rows_of_cars(3), DETECTIONS)
-    part = write_part([pack(batch)], DETECTIONS, output=tmp_path, **WRITTEN)
+    part = write_part([batch], DETECTIONS, output=tmp_path, **WRITTEN)
     assert list_parts(tmp_path) == [part]
     assert part.rows == 3

@@ -55,8 +55,13 @@ def pack(batch: pa.RecordBatch) -> bytes:
     return bytes(sink.getvalue())
 
 
+def unpack(packed: bytes) -> pa.RecordBatch:
+    """Return the record batch that was packed."""
+    return pa.ipc.open_stream(packed).read_next_batch()
+
+
 def write_part(
-    batches: Iterable[bytes],
+    batches: Iterable[pa.RecordBatch],
     table: Table,
     *,
     output: UPath,
@@ -64,15 +69,12 @@ def write_part(
     crs: str | None,
     run_id: str,
 ) -> Part:
-    """Sort the rows of packed batches and write them as one part.
+    """Sort the rows of one part and write them; the file appears whole, in place of an earlier one.
 
-    The file appears whole, in place of an earlier one.
     The bytes depend on the set of rows and the keywords but `output`, not on the order of the rows.
     """
     schema = arrow_schema(table)
-    tables = [pa.ipc.open_stream(batch).read_all().cast(schema) for batch in batches]
-    gathered = pa.concat_tables(tables or [schema.empty_table()])
-    del tables
+    gathered = pa.Table.from_batches([batch.cast(schema) for batch in batches], schema)
     order = _order(gathered, table)
     known = schema.with_metadata(_metadata(gathered, table, crs, run_id))
     with written_whole(output / table.name / name, temporary_folder(output, table)) as local:

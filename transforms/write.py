@@ -23,7 +23,7 @@ from upath import UPath
 
 from transforms.counters import WRITTEN
 from transforms.georeference import crs_name
-from transforms.parquet import Part, encode, pack, temporary_folder, write_part
+from transforms.parquet import Part, encode, pack, temporary_folder, unpack, write_part
 from transforms.stopwatch import Stopwatch
 from transforms.storage import find_files, is_local, size_of
 from transforms.tables import Row, Rows, Table
@@ -173,7 +173,7 @@ def write_batches(
     """Write one part."""
     name, crs = key
     output, run_id = destination.output, destination.run_id
-    return write_part(batches, table, output=output, name=name, crs=crs, run_id=run_id)
+    return write_part(map(unpack, batches), table, output=output, name=name, crs=crs, run_id=run_id)
 
 
 def publish(table: Table, parts: Sequence[Part], destination: Destination) -> list[Part]:
