@@ -82,8 +82,8 @@ def test_a_job_that_hangs_is_cancelled_on_the_cluster(cluster, tmp_path):
     engine = engine_on(cluster, stall_seconds=3)
     with pytest.raises(EngineError, match=r"no window was finished for 3 s"):
         run_counted(tmp_path, engine, hangs_at=5, seconds=0.01)
-    await_fact(lambda: cluster.ask("/overview")["slots-available"] == 2, "its slots are free")
-    await_fact(lambda: not cluster.pool.workers(), "its workers are gone")
+    await_fact(lambda: cluster.ask("/overview")["slots-available"] == 2, "its slots are free", 120)
+    await_fact(lambda: not cluster.pool.workers(), "its workers are gone", 120)
 
 
 def test_more_workers_than_slots_are_refused(cluster, tmp_path):
