@@ -7,7 +7,7 @@ BIN := .venv/bin
 ENGINES ?= $(HOME)/.cache/aerial-deblur/engines
 FLINK := 1.20.5
 BEAM := 2.77.0
-# Two processes whatever the machine has: some tests count its cores' time, and most need one.
+# Two processes, also on larger machines: most tests need one core, but some start engines of their own.
 PYTEST := $(BIN)/python -m pytest -W error --numprocesses 2 --dist loadfile
 
 .PHONY: demo test quick check format audit engines clean

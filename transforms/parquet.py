@@ -46,20 +46,6 @@ def encode(rows: Sequence[Row], table: Table) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in table.columns])
 
 
-def pack(batch: pa.RecordBatch) -> bytes:
-    """Return a record batch as bytes: a compressed stream of Arrow's, a fraction of its size."""
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema, options=options) as stream:
-        stream.write_batch(batch)
-    return bytes(sink.getvalue())
-
-
-def unpack(packed: bytes) -> pa.RecordBatch:
-    """Return the record batch that was packed."""
-    return pa.ipc.open_stream(packed).read_next_batch()
-
-
 def write_part(
     batches: Iterable[pa.RecordBatch],
     table: Table,

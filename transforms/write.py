@@ -16,6 +16,7 @@ from itertools import chain
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
@@ -23,7 +24,8 @@ from upath import UPath
 
 from transforms.counters import WRITTEN
 from transforms.georeference import crs_name
-from transforms.parquet import Part, encode, pack, temporary_folder, unpack, write_part
+from transforms.group_packed import GroupPacked
+from transforms.parquet import Part, encode, temporary_folder, write_part
 from transforms.stopwatch import Stopwatch
 from transforms.storage import find_files, is_local, size_of
 from transforms.tables import Row, Rows, Table
@@ -31,12 +33,10 @@ from transforms.tables import Row, Rows, Table
 PartKey = tuple[str, str | None]
 """Which part a row goes to: the file's name, and the CRS of its geometries, if any."""
 
-Batch = tuple[PartKey, bytes]
-"""Rows of one part, packed by `parquet.pack`."""
+Batch = tuple[PartKey, pa.RecordBatch]
 
 ROWS_AT_HAND = 2_048
 """So many rows wait to become batches: with one for each record they take ten times the memory."""
-
 
 ToRows = Callable[[Any], Rows]
 """What a record adds to a table: one of the functions of `transforms.rows`, its settings bound."""
@@ -70,7 +70,7 @@ class WriteTable(beam.PTransform):
         parts = (
             records
             | "ToBatches" >> beam.ParDo(_ToBatches(self.table, self.to_rows, self.destination))
-            | "Gather" >> beam.GroupByKey()
+            | "Gather" >> GroupPacked(PartKey)
             | "WritePart" >> beam.ParDo(_WritePart(self.table, self.destination))
         )
         return (
@@ -112,7 +112,7 @@ class _WritePart(beam.DoFn):
         self._stopwatch = Stopwatch("write")
         self._written = Metrics.counter(WRITTEN, "tables")
 
-    def process(self, gathered: tuple[PartKey, Iterable[bytes]]) -> list[Part]:
+    def process(self, gathered: tuple[PartKey, Iterable[pa.RecordBatch]]) -> list[Part]:
         with self._stopwatch.running(tiles=0):
             part = write_batches(*gathered, self._table, self._destination)
         self._written.inc(size_of(self._destination.output / part.path) or 0)
@@ -124,8 +124,8 @@ def write_table(
 ) -> list[Part]:
     """Do what `WriteTable` does, in one process: the same parts, the same bytes."""
     gathered = defaultdict(list)
-    batches = Batches(table, to_rows, destination.shards)
-    for key, batch in chain(chain.from_iterable(map(batches.add, records)), batches.take()):
+    waiting = Batches(table, to_rows, destination.shards)
+    for key, batch in chain(chain.from_iterable(map(waiting.add, records)), waiting.take()):
         gathered[key].append(batch)
     parts = [write_batches(key, batches, table, destination) for key, batches in gathered.items()]
     return publish(table, parts, destination)
@@ -155,7 +155,7 @@ class Batches:
         """Yield all that waits."""
         waiting, self._waiting, self._count = self._waiting, {}, 0
         for key, rows in waiting.items():
-            yield key, pack(encode(rows, self._table))
+            yield key, encode(rows, self._table)
 
 
 def part_key(rows: Rows, table: Table, shards: int) -> PartKey:
@@ -168,12 +168,12 @@ def part_key(rows: Rows, table: Table, shards: int) -> PartKey:
 
 
 def write_batches(
-    key: PartKey, batches: Iterable[bytes], table: Table, destination: Destination
+    key: PartKey, batches: Iterable[pa.RecordBatch], table: Table, destination: Destination
 ) -> Part:
     """Write one part."""
     name, crs = key
     output, run_id = destination.output, destination.run_id
-    return write_part(map(unpack, batches), table, output=output, name=name, crs=crs, run_id=run_id)
+    return write_part(batches, table, output=output, name=name, crs=crs, run_id=run_id)
 
 
 def publish(table: Table, parts: Sequence[Part], destination: Destination) -> list[Part]:
