@@ -80,7 +80,10 @@ def probabilistic_iou(boxes: Boxes, others: Boxes) -> Boxes:
     spread = a * b - c**2
     distance = ((a * y**2 + b * x**2) / 4 - c * x * y / 2) / (spread + EPSILON)
     own = np.sqrt(_determinant(boxes)[:, None] * _determinant(others))
-    distance += np.log(spread / (4 * own + EPSILON) + EPSILON) / 2
+    # Rounding can make the spread of slivers negative: like Ultralytics' their overlap is nan then,
+    # and they suppress nothing.
+    with np.errstate(invalid="ignore"):
+        distance += np.log(spread / (4 * own + EPSILON) + EPSILON) / 2
     overlaps: Boxes = 1 - np.sqrt(1 - np.exp(-distance.clip(EPSILON, 100)) + EPSILON)
     return overlaps
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.detector import Detector
@@ -31,6 +31,7 @@ def detector(cells, classes, oriented, **settings):
 
 
 @pytest.mark.parametrize("oriented", [False, True])
+@example(seed=136, classes=1, best=5)  # Has slivers whose overlap is nan.
 @given(seed=st.integers(0, 10_000), classes=st.integers(1, 4), best=st.sampled_from([5, 1000]))
 def test_what_a_gpu_leaves_out_is_what_would_not_be_kept(oriented, seed, classes, best):
     """The code is that of a GPU; here it runs on tensors of the CPU."""
